@@ -1,0 +1,116 @@
+"""The mixers: grouped-query attention and multi-head latent attention. Shape letters as in `ops.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from . import ops
+from .norm import RMSNorm
+from .rope import rotate, score_scale
+from .spec import Attention, LatentAttention, Mixer, ModelSpec
+
+
+@dataclass
+class LayerCache:
+    """What a layer keeps of the past: slot s of each row holds position s.
+
+    For grouped-query attention k and v are [B, S, K, D]; for latent attention k is the latent [B, S, kv_rank] and v
+    the rotated shared key [B, S, rope_dim].
+    """
+
+    k: Tensor
+    v: Tensor
+
+    def write(self, k: Tensor, v: Tensor, position_BT: Tensor) -> None:
+        """Put the entries of new tokens where they stand."""
+        rows = torch.arange(k.shape[0], device=k.device)[:, None]
+        self.k[rows, position_BT] = k
+        self.v[rows, position_BT] = v
+
+
+Cache = list[LayerCache]
+
+
+class GroupedQueryAttention(nn.Module):
+    """Attention with fewer key/value heads than query heads (Ainslie et al. 2023)."""
+
+    def __init__(self, mixer: Attention, spec: ModelSpec) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.scale = mixer.head_dim**-0.5 if mixer.scale is None else mixer.scale
+        self.sizes = [mixer.heads * mixer.head_dim, mixer.kv_heads * mixer.head_dim, mixer.kv_heads * mixer.head_dim]
+        self.qkv = nn.Linear(spec.width, sum(self.sizes), bias=False)
+        self.out = nn.Linear(self.sizes[0], spec.width, bias=False)
+        self.q_norm = RMSNorm.of(spec, mixer.head_dim) if mixer.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm.of(spec, mixer.head_dim) if mixer.qk_norm else nn.Identity()
+
+    def new_cache(self, batch: int, length: int, like: Tensor) -> LayerCache:
+        shape = (batch, length, self.mixer.kv_heads, self.mixer.head_dim)
+        return LayerCache(like.new_zeros(shape), like.new_zeros(shape))
+
+    def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
+        mixer = self.mixer
+        q, k, v = (part.unflatten(-1, (-1, mixer.head_dim)) for part in self.qkv(x_BTC).split(self.sizes, dim=-1))
+        q, k = self.q_norm(q), self.k_norm(k)
+        if mixer.rope is not None:
+            length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
+            q, k = rotate(q, mixer.rope, position_BT, length), rotate(k, mixer.rope, position_BT, length)
+        if cache is None:
+            mixed = ops.attention(q, k, v, window=mixer.window, scale=self.scale)
+        else:
+            assert position_BT is not None
+            cache.write(k, v, position_BT)
+            mixed = ops.attention_cached(q, cache.k, cache.v, position_BT, window=mixer.window, scale=self.scale)
+        return self.out(mixed.flatten(2))
+
+
+class MultiHeadLatentAttention(nn.Module):
+    """Attention whose keys and values come from one cached latent (DeepSeek-V2, section 2.1)."""
+
+    def __init__(self, mixer: LatentAttention, spec: ModelSpec) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.scale = (mixer.nope_dim + mixer.rope_dim) ** -0.5 * score_scale(mixer.rope.yarn)
+        self.q_down = nn.Linear(spec.width, mixer.q_rank, bias=False)
+        self.q_norm = RMSNorm.of(spec, mixer.q_rank)
+        self.q_up = nn.Linear(mixer.q_rank, mixer.heads * (mixer.nope_dim + mixer.rope_dim), bias=False)
+        self.kv_down = nn.Linear(spec.width, mixer.kv_rank + mixer.rope_dim, bias=False)
+        self.kv_norm = RMSNorm.of(spec, mixer.kv_rank)
+        self.kv_up = nn.Linear(mixer.kv_rank, mixer.heads * (mixer.nope_dim + mixer.v_dim), bias=False)
+        self.out = nn.Linear(mixer.heads * mixer.v_dim, spec.width, bias=False)
+
+    def new_cache(self, batch: int, length: int, like: Tensor) -> LayerCache:
+        return LayerCache(like.new_zeros(batch, length, self.mixer.kv_rank),
+                          like.new_zeros(batch, length, self.mixer.rope_dim))
+
+    def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
+        mixer = self.mixer
+        length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
+        q = self.q_up(self.q_norm(self.q_down(x_BTC))).unflatten(-1, (mixer.heads, -1))
+        q_nope, q_rope = q.split([mixer.nope_dim, mixer.rope_dim], dim=-1)
+        q = torch.cat((q_nope, rotate(q_rope, mixer.rope, position_BT, length)), dim=-1)
+        latent, k_rope = self.kv_down(x_BTC).split([mixer.kv_rank, mixer.rope_dim], dim=-1)
+        latent = self.kv_norm(latent)
+        k_rope = rotate(k_rope.unsqueeze(2), mixer.rope, position_BT, length).squeeze(2)
+        if cache is not None:
+            assert position_BT is not None
+            cache.write(latent, k_rope, position_BT)
+            latent, k_rope = cache.k, cache.v
+        k_nope, v = self.kv_up(latent).unflatten(-1, (mixer.heads, -1)).split([mixer.nope_dim, mixer.v_dim], dim=-1)
+        k = torch.cat((k_nope, k_rope.unsqueeze(2).expand(-1, -1, mixer.heads, -1)), dim=-1)
+        if cache is None:
+            mixed = ops.attention(q, k, v, window=mixer.window, scale=self.scale)
+        else:
+            assert position_BT is not None
+            mixed = ops.attention_cached(q, k, v, position_BT, window=mixer.window, scale=self.scale)
+        return self.out(mixed.flatten(2))
+
+
+def build_mixer(mixer: Mixer, spec: ModelSpec) -> GroupedQueryAttention | MultiHeadLatentAttention:
+    """The module of a mixer spec."""
+    if isinstance(mixer, Attention):
+        return GroupedQueryAttention(mixer, spec)
+    return MultiHeadLatentAttention(mixer, spec)

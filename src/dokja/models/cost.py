@@ -1,0 +1,122 @@
+"""What a spec costs, by arithmetic alone: parameters, cache bytes and FLOPs. Nothing is allocated.
+
+FLOPs count one multiply-add as two and only matrix products, the field's usual convention (Kaplan et al. 2020): norms,
+rotations and the optimizer are left out. A training step is three forward passes (one forward, two in backward).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .spec import MLP, Attention, FeedForward, LatentAttention, Layer, Mixer, ModelSpec, MoE
+
+
+def mixer_matrices(mixer: Mixer, width: int) -> int:
+    """Parameters of the mixer's matrices: what a token is multiplied by."""
+    if isinstance(mixer, Attention):
+        q, kv = mixer.heads * mixer.head_dim, mixer.kv_heads * mixer.head_dim
+        return width * (q + 2 * kv) + q * width
+    query = width * mixer.q_rank + mixer.q_rank * mixer.heads * (mixer.nope_dim + mixer.rope_dim)
+    key_value = width * (mixer.kv_rank + mixer.rope_dim) + mixer.kv_rank * mixer.heads * (mixer.nope_dim + mixer.v_dim)
+    return query + key_value + mixer.heads * mixer.v_dim * width
+
+
+def _mixer_vectors(mixer: Mixer) -> int:
+    if isinstance(mixer, Attention):
+        return 2 * mixer.head_dim if mixer.qk_norm else 0
+    return mixer.q_rank + mixer.kv_rank
+
+
+def ffn_matrices(ffn: FeedForward, width: int, *, active: bool = False) -> int:
+    """Parameters of the feed-forward's matrices; `active`: only those that one token meets."""
+    if isinstance(ffn, MLP):
+        return 3 * width * ffn.width
+    experts = (ffn.active if active else ffn.experts) + ffn.shared
+    return experts * 3 * width * ffn.width + width * ffn.experts
+
+
+def _layer_parameters(layer: Layer, width: int, *, active: bool = False) -> int:
+    norms = sum((layer.norms.mixer_in, layer.norms.mixer_out, layer.norms.ffn_in, layer.norms.ffn_out)) * width
+    bias = layer.ffn.experts if isinstance(layer.ffn, MoE) and layer.ffn.router.bias else 0
+    return (mixer_matrices(layer.mixer, width) + _mixer_vectors(layer.mixer)
+            + ffn_matrices(layer.ffn, width, active=active) + norms + bias)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """total and active (met by one token, embedding row table and head included); by component."""
+
+    total: int
+    active: int
+    embedding: int
+    mixers: int
+    ffns: int
+    mtp: int
+
+
+def parameters(spec: ModelSpec) -> Parameters:
+    """Parameters of the trunk and, counted apart in `mtp`, of its MTP layers; total includes both."""
+    width = spec.width
+    table = spec.vocab * width
+    embedding = table if spec.tied else 2 * table
+    trunk = sum(_layer_parameters(layer, width) for layer in spec.layers)
+    trunk_active = sum(_layer_parameters(layer, width, active=True) for layer in spec.layers)
+    # An MTP layer adds two norms, the projection of [embedding, hidden] and its own final norm; it shares both tables.
+    mtp = sum(_layer_parameters(layer, width) + 2 * width * width + 3 * width for layer in spec.mtp)
+    return Parameters(
+        total=embedding + trunk + width + mtp,
+        active=embedding + trunk_active + width,
+        embedding=embedding,
+        mixers=sum(mixer_matrices(layer.mixer, width) for layer in spec.layers),
+        ffns=sum(ffn_matrices(layer.ffn, width) for layer in spec.layers),
+        mtp=mtp,
+    )
+
+
+def cache_bytes_per_token(spec: ModelSpec, context: int, bytes_per_value: int = 2) -> float:
+    """KV-cache bytes for one sequence of `context` tokens, over its tokens: a window layer keeps only its window."""
+    values = 0
+    for layer in spec.layers:
+        mixer = layer.mixer
+        kept = min(context, mixer.window or context)
+        if isinstance(mixer, Attention):
+            values += kept * 2 * mixer.kv_heads * mixer.head_dim
+        else:
+            values += kept * (mixer.kv_rank + mixer.rope_dim)
+    return values * bytes_per_value / context
+
+
+def visible_positions(window: int | None, context: int) -> float:
+    """How many positions a query sees on average over a sequence of `context` tokens under a causal mask."""
+    window = min(window or context, context)
+    return window - window * (window - 1) / (2 * context)
+
+
+def _layer_flops(layer: Layer, width: int, context: int) -> float:
+    mixer = layer.mixer
+    matrices = mixer_matrices(mixer, width) + ffn_matrices(layer.ffn, width, active=True)
+    per_position = mixer.heads * (2 * mixer.head_dim if isinstance(mixer, Attention)
+                                  else mixer.nope_dim + mixer.rope_dim + mixer.v_dim)
+    return 2 * matrices + 2 * per_position * visible_positions(mixer.window, context)
+
+
+def forward_flops_per_token(spec: ModelSpec, context: int, *, mtp: bool = False) -> float:
+    """Matrix FLOPs of one token in a sequence of `context`, averaged over the sequence; `mtp` adds the MTP layers."""
+    head = 2 * spec.vocab * spec.width
+    flops = head + sum(_layer_flops(layer, spec.width, context) for layer in spec.layers)
+    if mtp:
+        flops += sum(_layer_flops(layer, spec.width, context) + 4 * spec.width**2 + head for layer in spec.mtp)
+    return flops
+
+
+def training_flops_per_token(spec: ModelSpec, context: int) -> float:
+    """Matrix FLOPs of training on one token, MTP layers included."""
+    return 3 * forward_flops_per_token(spec, context, mtp=True)
+
+
+def describe_mixer(mixer: Mixer) -> str:
+    """The attention of a layer in words."""
+    kind = "latent attention" if isinstance(mixer, LatentAttention) else (
+        f"grouped-query attention {mixer.heads}/{mixer.kv_heads}")
+    reach = f"window {mixer.window:,}" if mixer.window else "global"
+    return f"{kind}, {reach}" + ("" if mixer.rope else ", no positions")

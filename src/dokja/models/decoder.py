@@ -1,0 +1,119 @@
+"""One decoder for every spec: token ids in, logits out.
+
+Single-device code; precision, compilation and sharding are applied from outside. Shape letters as in `ops.py`;
+C is the model width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from . import ops
+from .attention import Cache, LayerCache, build_mixer
+from .ffn import build_ffn
+from .norm import RMSNorm
+from .spec import Layer, ModelSpec
+
+
+class Block(nn.Module):
+    """One residual layer, with the norms that its spec places."""
+
+    def __init__(self, layer: Layer, spec: ModelSpec) -> None:
+        super().__init__()
+        place = layer.norms
+        self.mixer_in = RMSNorm.of(spec) if place.mixer_in else nn.Identity()
+        self.mixer = build_mixer(layer.mixer, spec)
+        self.mixer_out = RMSNorm.of(spec) if place.mixer_out else nn.Identity()
+        self.ffn_in = RMSNorm.of(spec) if place.ffn_in else nn.Identity()
+        self.ffn = build_ffn(layer.ffn, spec.width)
+        self.ffn_out = RMSNorm.of(spec) if place.ffn_out else nn.Identity()
+        self.residual_scale = spec.residual_scale
+
+    def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
+        mixed = self.mixer_out(self.mixer(self.mixer_in(x_BTC), cache, position_BT))
+        x_BTC = x_BTC + self._scaled(mixed)
+        return x_BTC + self._scaled(self.ffn_out(self.ffn(self.ffn_in(x_BTC))))
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return x if self.residual_scale == 1.0 else x * self.residual_scale
+
+
+class MTPLayer(nn.Module):
+    """Multi-token prediction (DeepSeek-V3, section 2.2): from the trunk's state at t and the token at t + 1,
+    the state that predicts the token at t + 2 through the shared head."""
+
+    def __init__(self, layer: Layer, spec: ModelSpec) -> None:
+        super().__init__()
+        self.embedding_norm = RMSNorm.of(spec)
+        self.hidden_norm = RMSNorm.of(spec)
+        self.projection = nn.Linear(2 * spec.width, spec.width, bias=False)
+        self.block = Block(layer, spec)
+        self.norm = RMSNorm.of(spec)
+
+    def forward(self, hidden_BTC: Tensor, next_embedding_BTC: Tensor) -> Tensor:
+        joined = torch.cat((self.embedding_norm(next_embedding_BTC), self.hidden_norm(hidden_BTC)), dim=-1)
+        return self.block(self.projection(joined), None, None)
+
+
+class Decoder(nn.Module):
+    """The network of a spec. `forward` gives logits [B, T, V]; with a cache, for the new tokens only."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embedding = nn.Embedding(spec.vocab, spec.width)
+        self.layers = nn.ModuleList(Block(layer, spec) for layer in spec.layers)
+        self.norm = RMSNorm.of(spec)
+        self.head = nn.Linear(spec.width, spec.vocab, bias=False)
+        if spec.tied:
+            self.head.weight = self.embedding.weight
+        self.mtp = nn.ModuleList(MTPLayer(layer, spec) for layer in spec.mtp)
+
+    def forward(self, ids_BT: Tensor, cache: Cache | None = None, position_BT: Tensor | None = None) -> Tensor:
+        """Logits of the given tokens.
+
+        cache: keys and values so far; None runs a whole sequence from position 0. position_BT: where the given tokens
+        stand, needed with a cache; slots of the cache behind a row's position are never looked at.
+        """
+        return self.logits(self.hidden(ids_BT, cache, position_BT))
+
+    def hidden(self, ids_BT: Tensor, cache: Cache | None = None, position_BT: Tensor | None = None) -> Tensor:
+        """The trunk's states before the final norm, [B, T, C]."""
+        x_BTC = self._embed(ids_BT)
+        for i, layer in enumerate(self.layers):
+            x_BTC = layer(x_BTC, cache[i] if cache is not None else None, position_BT)
+        return x_BTC
+
+    def logits(self, hidden_BTC: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """Logits of states; `norm` replaces the trunk's final norm (an MTP layer has its own)."""
+        logits = self.head((norm or self.norm)(hidden_BTC))
+        return logits if self.spec.logit_scale == 1.0 else logits * self.spec.logit_scale
+
+    def losses(self, ids_BT: Tensor, target_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Mean cross-entropy in nats of the next token, and of each MTP layer's further token.
+
+        target_BT: the token after each of ids, -100 where it does not count.
+        """
+        hidden = self.hidden(ids_BT)
+        main = _mean_loss(self.logits(hidden), target_BT)
+        further = []
+        for depth, layer in enumerate(self.mtp, start=1):
+            # State t joins the token at t + depth and predicts the one after it; the last `depth` places have none.
+            hidden = layer(hidden[:, :-1], self._embed(ids_BT[:, depth:]))
+            further.append(_mean_loss(self.logits(hidden, layer.norm), target_BT[:, depth:]))
+        return main, further
+
+    def _embed(self, ids_BT: Tensor) -> Tensor:
+        x_BTC = self.embedding(ids_BT)
+        return x_BTC if self.spec.embedding_scale == 1.0 else x_BTC * self.spec.embedding_scale
+
+    def new_cache(self, batch: int, length: int) -> Cache:
+        """An empty cache for `batch` sequences of up to `length` tokens."""
+        weight = self.embedding.weight
+        return [block.mixer.new_cache(batch, length, weight) for block in self.layers]  # type: ignore[union-attr,operator,misc]
+
+
+def _mean_loss(logits_BTV: Tensor, target_BT: Tensor) -> Tensor:
+    total, count = ops.cross_entropy(logits_BTV.flatten(0, 1), target_BT.flatten())
+    return total / count.clamp(min=1)

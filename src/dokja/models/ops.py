@@ -1,0 +1,80 @@
+"""The few operations that a decoder is made of, as plain PyTorch.
+
+Shape letters: B batch, T query positions, S key positions, H query heads, K key/value heads, D head dimension,
+N tokens, E experts, F feed-forward width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / rms(x) * weight over the last dimension (Zhang & Sennrich 2019)."""
+    return F.rms_norm(x, (x.shape[-1],), weight, eps)
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    """silu(gate) * up for [..., 2F] with the gate in the first half (Shazeer 2020); [..., F]."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
+def rotate(x_BTHD: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
+    """Rotary positions in the "half" layout; cos and sin are [T, D/2] or, per sequence, [B, T, D/2]."""
+    cos, sin = cos_TR.unsqueeze(-2), sin_TR.unsqueeze(-2)
+    first, second = x_BTHD.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, *, window: int | None, scale: float) -> Tensor:
+    """Causal attention of a whole sequence over itself, [B, T, H, V]; a query sees `window` positions, itself included.
+
+    A window is computed in query blocks, each against its own and the previous block of keys, so that no T x T mask
+    is ever built.
+    """
+    length, groups = q_BTHD.shape[1], q_BTHD.shape[2] // k_BTKD.shape[2]
+    q, k, v = (x.transpose(1, 2) for x in (q_BTHD, k_BTKD, v_BTKD))
+    if groups > 1:
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+    if window is None or window >= length:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale).transpose(1, 2)
+    padding = -length % window
+    q, k, v = (F.pad(x, (0, 0, 0, padding)) for x in (q, k, v))
+    blocks = (length + padding) // window
+    q = q.unflatten(2, (blocks, window))
+    k, v = (F.pad(x, (0, 0, window, 0)).unfold(2, 2 * window, window).transpose(-1, -2) for x in (k, v))
+    query = torch.arange(window, device=q.device)[:, None] + window
+    key = torch.arange(2 * window, device=q.device)[None, :]
+    mask = (key <= query) & (key > query - window)
+    first = mask & (key >= window)  # the first block has no block before it
+    masks = torch.stack([first] + [mask] * (blocks - 1))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=masks, scale=scale)
+    return out.flatten(2, 3)[:, :, :length].transpose(1, 2)
+
+
+def attention_cached(q_BTHD: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, position_BT: Tensor, *, window: int | None,
+                     scale: float) -> Tensor:
+    """Attention of new queries at `position_BT` over a cache whose slot s holds position s; [B, T, H, V]."""
+    groups = q_BTHD.shape[2] // k_BSKD.shape[2]
+    q, k, v = (x.transpose(1, 2) for x in (q_BTHD, k_BSKD, v_BSKD))
+    slot = torch.arange(k.shape[2], device=q.device)
+    mask = slot <= position_BT[..., None]
+    if window is not None:
+        mask &= slot > position_BT[..., None] - window
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None], scale=scale, enable_gqa=groups > 1)
+    return out.transpose(1, 2)
+
+
+def grouped_linear(x_ND: Tensor, weight_EDF: Tensor, counts: list[int]) -> Tensor:
+    """x @ weight[e] for rows sorted by expert: the first counts[0] rows belong to expert 0, and so on; [N, F]."""
+    ends = torch.tensor(counts, device=x_ND.device).cumsum(0).to(torch.int32)
+    return F.grouped_mm(x_ND, weight_EDF, offs=ends)
+
+
+def cross_entropy(logits_NV: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
+    """(sum of -log p(target), number of targets) in nats; targets of -100 do not count."""
+    loss = F.cross_entropy(logits_NV.float(), target_N, ignore_index=-100, reduction="sum")
+    return loss, (target_N != -100).sum()

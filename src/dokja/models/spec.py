@@ -1,0 +1,201 @@
+"""What a model is: an architecture as frozen data, with the arithmetic that follows from it.
+
+A `ModelSpec` says everything that the decoder needs to build the network and nothing about how it is trained or run.
+Families (`families/`) are instances of it; two architectures differ in these fields and nowhere else.
+Costs (parameters, cache bytes, FLOPs) are in `cost.py`, shrinking in `scaling.py`; both are arithmetic on this data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Yarn:
+    """YaRN context extension (Peng et al. 2023, arXiv 2309.00071); names follow `rope_scaling` in config.json."""
+
+    factor: float
+    original_context: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    mscale: float = 1.0
+    mscale_all_dim: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Rotary position embedding (Su et al. 2021).
+
+    layout: "half" pairs dimension i with i + d/2; "interleaved" pairs 2i with 2i + 1 (DeepSeek, `rope_interleave`).
+    divisor: position interpolation, the inverse frequencies are divided by it (Chen et al. 2023).
+    """
+
+    theta: float
+    layout: Literal["half", "interleaved"] = "half"
+    yarn: Yarn | None = None
+    divisor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Grouped-query attention.
+
+    window: how many positions a query sees, itself included; None is global.
+    rope: None for a layer without positions (NoPE).
+    qk_norm: RMSNorm over each head of Q and K, before the rotation.
+    scale: what scores are multiplied by; None is head_dim ** -0.5.
+    """
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    window: int | None = None
+    rope: Rope | None = None
+    qk_norm: bool = False
+    scale: float | None = None
+
+
+@dataclass(frozen=True)
+class LatentAttention:
+    """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1).
+
+    Queries and keys/values come from normalised low-rank latents; each head has `nope_dim` dimensions without and
+    `rope_dim` with positions, the latter shared by all heads on the key side. The cache holds kv_rank + rope_dim.
+    """
+
+    heads: int
+    q_rank: int
+    kv_rank: int
+    nope_dim: int
+    rope_dim: int
+    v_dim: int
+    rope: Rope
+    window: int | None = None
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Gated feed-forward: down(silu(gate(x)) * up(x))."""
+
+    width: int
+
+
+@dataclass(frozen=True)
+class Router:
+    """Sigmoid router (DeepSeek-V3, arXiv 2412.19437, section 2.1.2).
+
+    The top `active` experts by score + bias are chosen, inside the best `groups_kept` of `groups` groups (a group's
+    score is the sum of its two best); the mixing weight is the score without the bias, over the sum of the chosen.
+    bias: the score correction of auxiliary-loss-free balancing; without it the trainer adds a balance loss.
+    """
+
+    bias: bool = True
+    groups: int = 1
+    groups_kept: int = 1
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class MoE:
+    """Mixture of gated feed-forwards: `active` of `experts` routed ones and `shared` that always run."""
+
+    experts: int
+    active: int
+    width: int
+    shared: int
+    router: Router
+
+
+Mixer = Attention | LatentAttention
+FeedForward = MLP | MoE
+
+
+@dataclass(frozen=True)
+class Norms:
+    """Where a layer normalises: the input and the output (before the residual add) of its two halves."""
+
+    mixer_in: bool = True
+    mixer_out: bool = False
+    ffn_in: bool = True
+    ffn_out: bool = False
+
+
+PRE = Norms()
+PERI = Norms(mixer_in=True, mixer_out=True, ffn_in=True, ffn_out=True)
+PRE_AND_FFN_OUT = Norms(ffn_out=True)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One residual block: x += mixer(norm(x)); x += ffn(norm(x)), with norms where `norms` says."""
+
+    mixer: Mixer
+    ffn: FeedForward
+    norms: Norms = PRE
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One decoder-only language model.
+
+    norm_eps, norm_zero_centred: RMSNorm's epsilon; zero-centred weights act as 1 + w.
+    embedding_scale, residual_scale, logit_scale: muP multipliers on the embedding output, on each half-layer's output
+    before the residual add, and on the logits.
+    mtp: multi-token-prediction layers after the trunk, each predicting one token further (DeepSeek-V3, section 2.2).
+    unverified: fields that no public primary source confirmed.
+    """
+
+    name: str
+    vocab: int
+    width: int
+    layers: tuple[Layer, ...]
+    context: int
+    norm_eps: float = 1e-5
+    norm_zero_centred: bool = False
+    tied: bool = False
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    logit_scale: float = 1.0
+    mtp: tuple[Layer, ...] = ()
+    unverified: tuple[str, ...] = field(default=(), compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; every sum type carries its class name under "type"."""
+        return _to_plain(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> ModelSpec:
+        """The inverse of `to_dict`; an unknown field or type raises ValueError."""
+        spec = _from_plain(data)
+        if not isinstance(spec, ModelSpec):
+            raise ValueError(f"expected a ModelSpec, found {data.get('type')!r}")
+        return spec
+
+
+_TYPES = {cls.__name__: cls for cls in (ModelSpec, Layer, Norms, Attention, LatentAttention, MLP, MoE, Router, Rope,
+                                        Yarn)}
+
+
+def _to_plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, tuple):
+        return [_to_plain(item) for item in value]
+    return value
+
+
+def _from_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        cls = _TYPES.get(value.get("type", ""))
+        if cls is None:
+            raise ValueError(f"unknown part of a model spec: {value.get('type')!r}")
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := set(value) - known - {"type"}:
+            raise ValueError(f"unknown fields in {cls.__name__}: {', '.join(sorted(unknown))}")
+        return cls(**{key: _from_plain(item) for key, item in value.items() if key != "type"})
+    if isinstance(value, list):
+        return tuple(_from_plain(item) for item in value)
+    return value
