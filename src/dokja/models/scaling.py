@@ -1,0 +1,119 @@
+"""The one dial: an official architecture at any size, still recognisably that architecture.
+
+Kept exactly: the attention pattern, query heads per key/value head, active/total experts, shared experts, expert
+groups, norm placement, multipliers, positions. Kept as ratios to the width: query width, latent ranks, feed-forward
+widths. Derived: depth (fifth root of the size), vocabulary (cube root), width (what the size leaves).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .cost import parameters
+from .spec import MLP, Attention, FeedForward, LatentAttention, Layer, Mixer, ModelSpec, MoE, Rope
+
+HEAD_DIM = 32  # the smallest head that still holds a key; official heads are 128
+MIN_ACTIVE = 2  # with one expert a token, normalised weights are all 1 and the router would get no gradient
+VOCAB_REFERENCE = 100e9  # the size at which a family keeps its whole vocabulary
+
+
+def scaled(spec: ModelSpec, total: int, *, context: int, vocab: int | None = None) -> ModelSpec:
+    """The architecture of `spec` at the width that brings its parameters nearest to `total`.
+
+    context: the length it is to be trained at; windows shrink with it, to no less than an eighth of it.
+    vocab: the tokenizer's size; None takes `scaled_vocab`.
+    """
+    vocab = scaled_vocab(spec, total) if vocab is None else vocab
+    layers = _pick_layers(spec.layers, total / parameters(spec).total)
+    best: ModelSpec | None = None
+    for width in range(16, spec.width + 1, 16):
+        candidate = _at_width(spec, layers, width, vocab, context, total)
+        if best is None or abs(parameters(candidate).total - total) < abs(parameters(best).total - total):
+            best = candidate
+        if parameters(candidate).total > 2 * total:
+            break
+    assert best is not None
+    return best
+
+
+def scaled_vocab(spec: ModelSpec, total: int) -> int:
+    """The official vocabulary times the cube root of the size over 100B, in steps of 64, never above the official."""
+    share = (total / VOCAB_REFERENCE) ** (1 / 3)
+    return min(spec.vocab, max(512, round(spec.vocab * share / 64) * 64))
+
+
+def pattern_period(layers: Sequence[Layer]) -> int:
+    """The length after which the sequence of mixers repeats (4 for LLLG)."""
+    mixers = [layer.mixer for layer in layers]
+    return next(p for p in range(1, len(mixers) + 1) if all(m == mixers[i % p] for i, m in enumerate(mixers)))
+
+
+def _pick_layers(layers: tuple[Layer, ...], share: float) -> tuple[Layer, ...]:
+    """A depth of whole pattern periods; of the layers that open the stack differently at least one stays."""
+    period = pattern_period(layers)
+    depth = min(len(layers), period * max(1, round(len(layers) * share**0.2 / period)))
+    body = layers[-period:]
+    opening = [layer for layer in layers if layer.ffn != layers[-1].ffn]
+    kept = max(1, round(len(opening) * depth / len(layers))) if opening else 0
+    picked = [body[i % period] for i in range(depth)]
+    for i in range(kept):
+        picked[i] = replace(layers[i], mixer=picked[i].mixer)
+    return tuple(picked)
+
+
+def _at_width(spec: ModelSpec, layers: tuple[Layer, ...], width: int, vocab: int, context: int,
+              total: int) -> ModelSpec:
+    ratio, stretch = width / spec.width, context / spec.context
+
+    def shrink(layer: Layer) -> Layer:
+        return replace(layer, mixer=_shrink_mixer(layer.mixer, spec.width, width, context, stretch),
+                       ffn=_shrink_ffn(layer.ffn, ratio))
+
+    return replace(spec, name=f"{spec.name}@{_short(total)}", vocab=vocab, width=width, context=context,
+                   layers=tuple(map(shrink, layers)), mtp=tuple(map(shrink, spec.mtp)), unverified=spec.unverified)
+
+
+def _shrink_mixer(mixer: Mixer, official_width: int, width: int, context: int, stretch: float) -> Mixer:
+    window = None if mixer.window is None else max(round(mixer.window * stretch), context // 8)
+    rope = _shrink_rope(mixer.rope, stretch)
+    if isinstance(mixer, Attention):
+        target = mixer.heads * mixer.head_dim * width / official_width
+        group = mixer.heads // mixer.kv_heads
+        kv_heads = max(1, min(mixer.kv_heads, round(target / (group * HEAD_DIM))))
+        head_dim = min(mixer.head_dim, _step(target / (group * kv_heads), 8))
+        # A scale that was stated (muP: 1 / head_dim) follows the head; an unstated one does by itself.
+        scale = None if mixer.scale is None else mixer.scale * mixer.head_dim / head_dim
+        return replace(mixer, heads=group * kv_heads, kv_heads=kv_heads, head_dim=head_dim, window=window, rope=rope,
+                       scale=scale)
+    assert rope is not None
+    ratio = width / official_width
+    heads = max(1, min(mixer.heads, round(mixer.heads * mixer.v_dim * ratio / HEAD_DIM)))
+    v_dim = min(mixer.v_dim, _step(mixer.heads * mixer.v_dim * ratio / heads, 8))
+    nope_dim = _step(mixer.nope_dim * v_dim / mixer.v_dim, 8)
+    return replace(mixer, heads=heads, v_dim=v_dim, nope_dim=nope_dim,
+                   rope_dim=_step(mixer.rope_dim * v_dim / mixer.v_dim, 8),
+                   q_rank=max(HEAD_DIM, _step(mixer.q_rank * ratio, 8)),
+                   kv_rank=max(HEAD_DIM, _step(mixer.kv_rank * ratio, 8)), window=window, rope=rope)
+
+
+def _shrink_rope(rope: Rope | None, stretch: float) -> Rope | None:
+    if rope is None or rope.yarn is None:
+        return rope
+    return replace(rope, yarn=replace(rope.yarn, original_context=max(1, round(rope.yarn.original_context * stretch))))
+
+
+def _shrink_ffn(ffn: FeedForward, ratio: float) -> FeedForward:
+    if isinstance(ffn, MLP):
+        return MLP(_step(ffn.width * ratio, 8))
+    # The fewest experts that keep the ratio; a mixture this sparse needs no more at pocket size.
+    active = min(ffn.active, MIN_ACTIVE)
+    return replace(ffn, experts=ffn.experts * active // ffn.active, active=active, width=_step(ffn.width * ratio, 8))
+
+
+def _step(value: float, step: int) -> int:
+    return max(step, round(value / step) * step)
+
+
+def _short(total: int) -> str:
+    return f"{total / 1e9:.3g}b" if total >= 1e9 else f"{total / 1e6:.3g}m"
