@@ -1,0 +1,141 @@
+"""Muon for the matrices, AdamW for the rest, as one optimizer whose state is a flat table of tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..models.attention import GroupedQueryAttention
+from ..models.decoder import Decoder
+from ..models.ffn import GatedMLP, MixtureOfExperts
+
+# Quintic Newton-Schulz coefficients of Muon (Jordan et al. 2024): steep at zero, singular values end in 0.7 ... 1.2.
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+
+
+def orthogonalise(update: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrix to each [..., M, N] matrix, by Newton-Schulz iteration."""
+    x = update.float()
+    tall = x.shape[-2] > x.shape[-1]
+    if tall:
+        x = x.mT
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = _A * x + (_B * gram + _C * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Learning rates are at the peak of the schedule.
+
+    muon_lr: RMS of one step's change of a matrix entry before 0.2 sqrt(max(M, N)) (Moonlight, arXiv 2502.16982,
+    equation 4, which gives Muon the update size of AdamW). weight_decay is decoupled and times the learning rate.
+    """
+
+    muon_lr: float = 0.012
+    adam_lr: float = 0.006
+    momentum: float = 0.95
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-10
+    weight_decay: float = 0.05
+    muon_experts: bool = True
+
+
+@dataclass
+class _Slot:
+    """One parameter and what the optimizer keeps for it."""
+
+    name: str
+    parameter: nn.Parameter
+    scale: float = 1.0
+    decay: bool = False
+    splits: tuple[int, ...] = ()
+    axis: int = 0
+    state: dict[str, Tensor] = field(default_factory=dict)
+
+
+class MuonAdamW:
+    """Muon on attention, feed-forward and expert matrices; AdamW on embedding, head, routers and norms.
+
+    Matrices that hold several (Q, K and V; gate and up) are orthogonalised apart. Adam's rate for embedding and head
+    is divided by their muP multiplier, so that a step changes the function as much as without one.
+    """
+
+    def __init__(self, model: Decoder, config: OptimConfig) -> None:
+        self.config = config
+        self.steps = 0
+        shapes: dict[int, tuple[tuple[int, ...], int]] = {}
+        experts: set[int] = set()
+        for module in model.modules():
+            if isinstance(module, GroupedQueryAttention):
+                shapes[id(module.qkv.weight)] = (tuple(module.sizes), 0)
+            elif isinstance(module, GatedMLP):
+                shapes[id(module.gate_up.weight)] = ((module.down.in_features,) * 2, 0)
+            elif isinstance(module, MixtureOfExperts):
+                shapes[id(module.gate_up)] = ((module.moe.width,) * 2, 2)
+                experts |= {id(module.gate_up), id(module.down)}
+        self.muon: list[_Slot] = []
+        self.adam: list[_Slot] = []
+        for name, parameter in model.named_parameters():
+            matrix = parameter.ndim >= 2 and not name.startswith(("embedding", "head")) and "router" not in name
+            if matrix and (config.muon_experts or id(parameter) not in experts):
+                splits, axis = shapes.get(id(parameter), ((), 0))
+                self.muon.append(_Slot(name, parameter, decay=True, splits=splits, axis=axis))
+            else:
+                scale = {"embedding.weight": 1 / model.spec.embedding_scale,
+                         "head.weight": 1 / model.spec.logit_scale}.get(name, 1.0)
+                self.adam.append(_Slot(name, parameter, scale=scale, decay=parameter.ndim >= 2))
+        for slot in self.muon:
+            slot.state = {"momentum": torch.zeros_like(slot.parameter)}
+        for slot in self.adam:
+            slot.state = {"first": torch.zeros_like(slot.parameter), "second": torch.zeros_like(slot.parameter)}
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Apply the gradients at `rate` times the peak learning rates, and forget them."""
+        self.steps += 1
+        config = self.config
+        for slot in self.muon:
+            self._muon_step(slot, rate * config.muon_lr)
+        live = [slot for slot in self.adam if slot.parameter.grad is not None]
+        # The native fused kernel: one pass over parameter, gradient and both moments.
+        for decay in (False, True):
+            for scale in sorted({slot.scale for slot in live if slot.decay is decay}):
+                group = [slot for slot in live if slot.decay is decay and slot.scale == scale]
+                torch._fused_adamw_(
+                    [slot.parameter for slot in group], [slot.parameter.grad for slot in group],
+                    [slot.state["first"] for slot in group], [slot.state["second"] for slot in group], [],
+                    [torch.tensor(float(self.steps)) for _ in group], amsgrad=False,
+                    lr=rate * config.adam_lr * scale, beta1=config.betas[0], beta2=config.betas[1],
+                    weight_decay=config.weight_decay if decay else 0.0, eps=config.eps, maximize=False,
+                )
+        for slot in (*self.muon, *self.adam):
+            slot.parameter.grad = None
+
+    def _muon_step(self, slot: _Slot, lr: float) -> None:
+        parameter, gradient = slot.parameter, slot.parameter.grad
+        if gradient is None:
+            return
+        momentum = slot.state["momentum"]
+        momentum.lerp_(gradient, 1 - self.config.momentum)
+        update = gradient.lerp(momentum, self.config.momentum)  # Nesterov
+        parameter.mul_(1 - lr * self.config.weight_decay)
+        parts = update.split(slot.splits, slot.axis) if slot.splits else (update,)
+        targets = parameter.split(slot.splits, slot.axis) if slot.splits else (parameter,)
+        for part, target in zip(parts, targets, strict=True):
+            size = 0.2 * max(part.shape[-2:]) ** 0.5
+            target.add_(orthogonalise(part), alpha=-lr * size)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Everything but the step count, by name; `load_tensors` is the inverse."""
+        return {f"{key}.{slot.name}": tensor for slot in (*self.muon, *self.adam) for key, tensor in slot.state.items()}
+
+    def load_tensors(self, tensors: dict[str, Tensor], steps: int) -> None:
+        """Restore what `state_tensors` gave; a missing tensor raises KeyError."""
+        self.steps = steps
+        for name, tensor in self.state_tensors().items():
+            tensor.copy_(tensors[name])
