@@ -1,0 +1,86 @@
+"""From (seed, index) to a document: the kind is drawn by its share, then a frame of the kind is planned and told."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from functools import lru_cache
+from itertools import accumulate
+from random import Random
+
+from dokja.build.document import Document, Role, Turn
+from dokja.build.korean.frames import Frame, frame_set
+from dokja.build.korean.template import Context, template
+from dokja.build.korean.world import pick
+
+# Kind to its share of the documents.
+KINDS: dict[str, float] = {
+    "story": 0.22,
+    "diary": 0.06,
+    "notice": 0.05,
+    "dialogue": 0.12,
+    "explanation": 0.13,
+    "question-answer": 0.20,
+    "conversation": 0.22,
+}
+_BOUNDS = tuple(accumulate(KINDS.values()))
+_NAMES = tuple(KINDS)
+_FILES = {
+    "story": ("stories.txt",),
+    "diary": ("diaries.txt",),
+    "notice": ("notices.txt",),
+    "dialogue": ("dialogues.txt",),
+    "explanation": ("explanations.txt",),
+    "question-answer": ("stories.txt", "notices.txt"),
+    "conversation": ("conversations.txt",),
+}
+_ROLE: dict[str, Role] = {"U": "user", "B": "assistant"}
+
+_ASK = tuple(
+    template(text)
+    for text in (
+        "다음 글을 읽고 질문에 답해 주세요.////{text}////질문: {q}",
+        "아래 글을 읽어 보세요.////{text}////{q}",
+        "{text}////위 글을 읽고 답해 주세요. {q}",
+        "{text}////{q}",
+        "[이 글|다음 글]을 읽고 물음에 답해 주세요.//{text}//물음: {q}",
+    )
+)
+
+
+@lru_cache(maxsize=64)
+def _seed_base(seed: int) -> int:
+    return (seed & 0xFFFFFFFFFFFFFFFF) << 64
+
+
+def _generator(seed: int, index: int) -> Random:
+    # Random(int) hashes all of its digits into the state, on every platform alike.
+    return Random(_seed_base(seed) | index)
+
+
+def _asked(frame: Frame, ctx: Context, rng: Random) -> Document:
+    """A text in the user's turn, then one to three questions about it."""
+    ctx["text"] = frame.tell(ctx, rng)
+    ctx["_style"] = "polite" if rng.random() < 0.7 else "formal"
+    count = min(len(frame.questions), 1 + int(rng.random() * 3))
+    turns: list[Turn] = []
+    for asks, answers in rng.sample(frame.questions, count):
+        ctx["q"] = pick(rng, asks)(ctx, rng)
+        turns.append(Turn("user", ctx["q"] if turns else pick(rng, _ASK)(ctx, rng)))
+        turns.append(Turn("assistant", pick(rng, answers)(ctx, rng)))
+    return Document("korean/question-answer", turns=tuple(turns))
+
+
+def compose_document(seed: int, index: int) -> Document:
+    """The document at `index` of a seed; ValueError for a negative index."""
+    if index < 0:
+        raise ValueError(f"document index {index} is negative; indices begin at 0")
+    rng = _generator(seed, index)
+    kind = _NAMES[bisect(_BOUNDS, rng.random() * _BOUNDS[-1])]
+    frame = frame_set(pick(rng, _FILES[kind])).pick(rng)
+    source = f"korean/{kind}"
+    if kind == "question-answer":
+        return _asked(frame, frame.plan(rng), rng)
+    if kind == "conversation":
+        ctx = frame.plan(rng, "polite" if rng.random() < 0.75 else "formal")
+        return Document(source, turns=tuple(Turn(_ROLE[role], said) for role, said in frame.converse(ctx, rng)))
+    return Document(source, frame.tell(frame.plan(rng), rng, "\n" if kind == "dialogue" else " "))
