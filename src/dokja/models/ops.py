@@ -1,4 +1,4 @@
-"""The few operations that a decoder is made of, as plain PyTorch.
+"""The few operations that a decoder is made of, as plain PyTorch, with a native kernel where one serves (CPU, float32).
 
 Shape letters: B batch, T query positions, S key positions, H query heads, K key/value heads, D head dimension,
 N tokens, E experts, F feed-forward width, V vocabulary.
@@ -10,21 +10,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import native
+
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / rms(x) * weight over the last dimension (Zhang & Sennrich 2019)."""
+    if native.takes(x, weight):
+        return native.rms_norm(x, weight, eps)
     return F.rms_norm(x, (x.shape[-1],), weight, eps)
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
     """silu(gate) * up for [..., 2F] with the gate in the first half (Shazeer 2020); [..., F]."""
+    if native.takes(gate_up):
+        return native.swiglu(gate_up)
     gate, up = gate_up.chunk(2, dim=-1)
     return F.silu(gate) * up
 
 
-def rotate(x_BTHD: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
-    """Rotary positions in the "half" layout; cos and sin are [T, D/2] or, per sequence, [B, T, D/2]."""
+def rotate(x_BTHD: Tensor, cos_TR: Tensor, sin_TR: Tensor, *, interleaved: bool = False) -> Tensor:
+    """Rotary positions; cos and sin are [T, D/2] or, per sequence, [B, T, D/2].
+
+    Pairs are (i, i + D/2), or (2i, 2i + 1) when interleaved; those are brought to halves as well: Q and K share the
+    order, so scores are those of rotated pairs.
+    """
+    if native.takes(x_BTHD, cos_TR, sin_TR):
+        return native.rotate(x_BTHD, cos_TR, sin_TR, interleaved)
     cos, sin = cos_TR.unsqueeze(-2), sin_TR.unsqueeze(-2)
+    if interleaved:
+        x_BTHD = torch.cat((x_BTHD[..., 0::2], x_BTHD[..., 1::2]), dim=-1)
     first, second = x_BTHD.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
@@ -76,5 +90,7 @@ def grouped_linear(x_ND: Tensor, weight_EDF: Tensor, counts: list[int]) -> Tenso
 
 def cross_entropy(logits_NV: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
     """(sum of -log p(target), number of targets) in nats; targets of -100 do not count."""
+    if native.takes(logits_NV):
+        return native.cross_entropy(logits_NV, target_N), (target_N != -100).sum()
     loss = F.cross_entropy(logits_NV.float(), target_N, ignore_index=-100, reduction="sum")
     return loss, (target_N != -100).sum()

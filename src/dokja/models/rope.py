@@ -59,7 +59,5 @@ def rotate(x_BTHD: Tensor, rope: Rope, position_BT: Tensor | None, length: int) 
         cos, sin = cos[: x_BTHD.shape[1]], sin[: x_BTHD.shape[1]]
     else:
         cos, sin = cos[position_BT], sin[position_BT]
-    if rope.layout == "interleaved":
-        # Pairs (2i, 2i + 1) are brought to halves; Q and K share the order, so scores are those of rotated pairs.
-        x_BTHD = torch.cat((x_BTHD[..., 0::2], x_BTHD[..., 1::2]), dim=-1)
-    return ops.rotate(x_BTHD, cos.to(x_BTHD.dtype), sin.to(x_BTHD.dtype))
+    cos, sin = cos.to(x_BTHD.dtype), sin.to(x_BTHD.dtype)
+    return ops.rotate(x_BTHD, cos, sin, interleaved=rope.layout == "interleaved")

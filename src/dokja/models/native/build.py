@@ -1,0 +1,118 @@
+"""Compile the kernels with the system's C++ compiler, once per source, compiler and processor."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+SOURCES = ("rows.cpp",)
+HEADERS = ("simd.h",)
+# No -ffast-math: the exponential's rounding trick and infinities must survive.
+BASE_FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared",
+              "-w")
+# The first set that compiles is taken: Clang on Arm knows only -mcpu, and some compilers have no OpenMP.
+FLAG_SETS = (("-march=native", "-fopenmp"), ("-mcpu=native", "-fopenmp"), ("-march=native",), ("-mcpu=native",), ())
+
+
+class NoCompilerError(RuntimeError):
+    """There is no C++ compiler, or it cannot compile the kernels."""
+
+
+def compiler() -> str | None:
+    """Path of the C++ compiler: CXX, else the first of c++, g++ and clang++."""
+    names = (os.environ["CXX"],) if os.environ.get("CXX") else ("c++", "g++", "clang++")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+def _processor() -> str:
+    """What -march=native depends on: a home shared by two machines must not share a build."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
+
+
+def cache_folder() -> Path:
+    """Where builds are kept: DOKJA_CACHE, else ~/.cache/dokja, else (read-only home) the temporary folder."""
+    home = os.environ.get("DOKJA_CACHE")
+    temporary = Path(tempfile.gettempdir()) / f"dokja-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    for folder in (Path(home) if home else Path.home() / ".cache" / "dokja", temporary):
+        try:
+            (folder / "native").mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder / "native", os.W_OK):
+            return folder / "native"
+    raise NoCompilerError("no folder to build kernels in; set DOKJA_CACHE to a writable one")
+
+
+def build() -> Path:
+    """The shared library, compiled if it is not there yet.
+
+    Raises NoCompilerError.
+    """
+    found = compiler()
+    if found is None:
+        raise NoCompilerError("no C++ compiler (c++, g++ or clang++) is installed")
+    here = Path(__file__).parent
+    try:
+        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise NoCompilerError(f"{found} --version fails") from error
+    parts = [version, _processor(), repr((BASE_FLAGS, FLAG_SETS))]
+    parts += [(here / name).read_text(encoding="utf-8") for name in (*SOURCES, *HEADERS)]
+    target = cache_folder() / (hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24] + ".so")
+    if target.exists():
+        return target
+    # Compiled beside the target and renamed, so that processes that build at once never load half a file.
+    handle, name = tempfile.mkstemp(suffix=".so", dir=target.parent)
+    os.close(handle)
+    try:
+        message = ""
+        for flags in FLAG_SETS:
+            command = [found, *BASE_FLAGS, *flags, *(str(here / source) for source in SOURCES), "-o", name]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                os.replace(name, target)
+                return target
+            message = message or done.stderr.strip()
+        raise NoCompilerError(f"{found} cannot compile the kernels: {message[:500]}")
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+_P, _I, _N, _F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
+SIGNATURES: dict[str, tuple[type, ...]] = {
+    "rms_norm": (_P, _I, _I, _I, _I, _I, _P, _F, _P, _P, _N),
+    "rms_norm_backward": (_P, _I, _I, _I, _I, _I, _P, _P, _P, _P, _P, _N),
+    "swiglu": (_P, _I, _I, _P, _N),
+    "swiglu_backward": (_P, _P, _I, _I, _P, _N),
+    "rotate": (_P, _I, _I, _I, _I, _I, _I, _I, _P, _P, _I, _N, _N, _F, _P, _N),
+    "cross_entropy": (_P, _I, _I, _P, _F, _P, _P, _N),
+    "cross_entropy_backward": (_P, _I, _I, _P, _F, _P, _P, _P, _N),
+}
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """The loaded kernels; None, with one warning, when they cannot be built, and None silently under DOKJA_NATIVE=0."""
+    if os.environ.get("DOKJA_NATIVE", "1") == "0":
+        return None
+    try:
+        loaded = ctypes.CDLL(str(build()))
+    except (NoCompilerError, OSError) as error:
+        warnings.warn(f"native kernels are off, training on CPU will be slower: {error}", stacklevel=2)
+        return None
+    for name, arguments in SIGNATURES.items():
+        function = getattr(loaded, f"dokja_{name}")
+        function.argtypes, function.restype = arguments, ctypes.c_int
+    return loaded

@@ -1,0 +1,142 @@
+"""The row kernels as autograd functions. Shape letters as in `ops.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .build import library
+
+
+def call(name: str, *arguments: Tensor | float) -> None:
+    """Run a kernel; tensors go as pointers, the number of threads is added.
+
+    Raises ValueError when the kernel refuses its input.
+    """
+    pointers = [x.data_ptr() if isinstance(x, Tensor) else x for x in arguments]
+    if getattr(library(), f"dokja_{name}")(*pointers, torch.get_num_threads()):
+        raise ValueError(f"{name}: an index is out of range")
+
+
+def dense(x: Tensor) -> Tensor:
+    """x with its last dimension contiguous."""
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+
+
+def _two_levels(x: Tensor) -> tuple[Tensor, tuple[int, int, int, int]]:
+    """x as rows [outer, inner, width] with strides (copied if it cannot be seen so); outer, its stride, inner, its."""
+    x = dense(x)
+    if x.is_contiguous() or x.dim() < 3:
+        rows = x.numel() // x.shape[-1]
+        return x, (rows, x.shape[-1] if x.is_contiguous() else x.stride(0), 1, 0)
+    for i in range(x.dim() - 3):
+        if x.stride(i) != x.stride(i + 1) * x.shape[i + 1]:
+            return _two_levels(x.contiguous())
+    inner = x.shape[-2]
+    return x, (x.numel() // (inner * x.shape[-1]), x.stride(-3), inner, x.stride(-2))
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        x, rows = _two_levels(x)
+        weight = weight.contiguous()
+        out = torch.empty(x.shape)
+        scale = torch.empty(x.numel() // x.shape[-1])
+        call("rms_norm", x, *rows, x.shape[-1], weight, eps, out, scale)
+        ctx.save_for_backward(x, weight, scale)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, scale = ctx.saved_tensors
+        x, rows = _two_levels(x)
+        dx, dweight = torch.empty(x.shape), torch.empty(torch.get_num_threads(), x.shape[-1])
+        call("rms_norm_backward", x, *rows, x.shape[-1], weight, scale, grad.contiguous(), dx, dweight)
+        return dx, dweight.sum(0), None
+
+
+class _SwiGLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        gate_up = gate_up.contiguous()
+        width = gate_up.shape[-1] // 2
+        out = torch.empty(*gate_up.shape[:-1], width)
+        call("swiglu", gate_up, out.numel() // width, width, out)
+        ctx.save_for_backward(gate_up)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (gate_up,) = ctx.saved_tensors
+        width = gate_up.shape[-1] // 2
+        out = torch.empty(gate_up.shape)
+        call("swiglu_backward", gate_up, grad.contiguous(), grad.numel() // width, width, out)
+        return out
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor, layout_in: bool, layout_out: bool, sign: float) -> Tensor:
+    x = dense(x)
+    batch, length, heads, dim = x.shape
+    out = torch.empty(x.shape)
+    tables = cos, sin, 0 if cos.dim() == 2 else length * dim // 2
+    call("rotate", x, batch, length, heads, dim // 2, *x.stride()[:3], *tables, layout_in, layout_out, sign, out)
+    return out
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tensor:
+        cos, sin = cos.contiguous(), sin.contiguous()
+        ctx.save_for_backward(cos, sin)
+        ctx.interleaved = interleaved
+        return _rotated(x, cos, sin, interleaved, False, 1.0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        cos, sin = ctx.saved_tensors
+        return _rotated(grad, cos, sin, False, ctx.interleaved, -1.0), None, None, None
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, scale: float) -> Tensor:
+        logits, target = logits.contiguous(), target.contiguous()
+        rows, vocab = logits.shape
+        loss, log_sum = torch.empty(rows), torch.empty(rows)
+        call("cross_entropy", logits, rows, vocab, target, scale, loss, log_sum)
+        ctx.save_for_backward(logits, target, log_sum)
+        ctx.scale = scale
+        return loss.sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        # The softmax is computed again: that reads less memory than a gradient stored in the forward pass and scaled.
+        logits, target, log_sum = ctx.saved_tensors
+        out = torch.empty(logits.shape)
+        call("cross_entropy_backward", logits, *logits.shape, target, ctx.scale, log_sum, grad.contiguous(), out)
+        return out, None, None
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    return _SwiGLU.apply(gate_up)  # type: ignore[no-untyped-call]
+
+
+def rotate(x_BTHD: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tensor:
+    return _Rotate.apply(x_BTHD, cos, sin, interleaved)  # type: ignore[no-untyped-call]
+
+
+def cross_entropy(logits_NV: Tensor, target_N: Tensor, scale: float = 1.0) -> Tensor:
+    """Sum of -log softmax(scale * logits)[target]."""
+    return _CrossEntropy.apply(logits_NV, target_N, scale)  # type: ignore[no-untyped-call]

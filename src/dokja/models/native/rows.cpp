@@ -1,0 +1,161 @@
+// Kernels that go row by row: RMS norm, SwiGLU, rotary positions, cross-entropy.
+// A row's result never depends on its neighbours, nor on the number of threads (sums over rows do on the latter).
+#include "simd.h"
+
+using namespace dokja;
+
+constexpr int64_t IGNORED = -100;  // PyTorch's ignore_index
+
+extern "C" {
+
+// x: [outer, inner, width] with strides; y, g and dx contiguous. rstd: [outer * inner].
+int dokja_rms_norm(const float* x, int64_t outer, int64_t outer_stride, int64_t inner, int64_t inner_stride,
+                    int64_t width, const float* weight, float eps, float* y, float* rstd, int threads) {
+  parallel(outer * inner, threads, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; row++) {
+      const float* in = x + row / inner * outer_stride + row % inner * inner_stride;
+      float* out = y + row * width;
+      Vec squares = {};
+      vectors(width, [&](int64_t i, int n) { const Vec v = load_n(in + i, n); squares += v * v; });
+      const float scale = 1.0f / std::sqrt(sum(squares) / (float)width + eps);
+      rstd[row] = scale;
+      vectors(width, [&](int64_t i, int n) { store_n(out + i, load_n(in + i, n) * scale * load_n(weight + i, n), n); });
+    }
+  });
+  return 0;
+}
+
+// dweight: [threads, width], to be summed over threads by the caller.
+int dokja_rms_norm_backward(const float* x, int64_t outer, int64_t outer_stride, int64_t inner, int64_t inner_stride,
+                             int64_t width, const float* weight, const float* rstd, const float* g, float* dx,
+                             float* dweight, int threads) {
+  std::memset(dweight, 0, sizeof(float) * threads * width);
+  parallel(outer * inner, threads, [&](int64_t begin, int64_t end, int thread) {
+    float* dw = dweight + thread * width;
+    for (int64_t row = begin; row < end; row++) {
+      const float* in = x + row / inner * outer_stride + row % inner * inner_stride;
+      const float* up = g + row * width;
+      float* out = dx + row * width;
+      const float scale = rstd[row];
+      Vec dot = {};
+      vectors(width, [&](int64_t i, int n) {
+        const Vec gx = load_n(up + i, n) * load_n(in + i, n);
+        dot += gx * load_n(weight + i, n);
+        store_n(dw + i, load_n(dw + i, n) + gx * scale, n);
+      });
+      const float pull = sum(dot) * scale * scale / (float)width;
+      vectors(width, [&](int64_t i, int n) {
+        store_n(out + i, (load_n(up + i, n) * load_n(weight + i, n) - load_n(in + i, n) * pull) * scale, n);
+      });
+    }
+  });
+  return 0;
+}
+
+// gate_up: [rows, 2 width]; y: [rows, width].
+int dokja_swiglu(const float* gate_up, int64_t rows, int64_t width, float* y, int threads) {
+  parallel(rows, threads, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; row++) {
+      const float *gate = gate_up + row * 2 * width, *up = gate + width;
+      float* out = y + row * width;
+      vectors(width, [&](int64_t i, int n) {
+        const Vec v = load_n(gate + i, n);
+        store_n(out + i, v * sigmoid(v) * load_n(up + i, n), n);
+      });
+    }
+  });
+  return 0;
+}
+
+int dokja_swiglu_backward(const float* gate_up, const float* g, int64_t rows, int64_t width, float* dgate_up,
+                           int threads) {
+  parallel(rows, threads, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; row++) {
+      const float *gate = gate_up + row * 2 * width, *up = gate + width, *in = g + row * width;
+      float *dgate = dgate_up + row * 2 * width, *dup = dgate + width;
+      vectors(width, [&](int64_t i, int n) {
+        const Vec v = load_n(gate + i, n), s = sigmoid(v), d = load_n(in + i, n), silu = v * s;
+        store_n(dgate + i, d * load_n(up + i, n) * (s + silu * (1.0f - s)), n);
+        store_n(dup + i, d * silu, n);
+      });
+    }
+  });
+  return 0;
+}
+
+// x: [batch, length, heads, 2 half] with strides; y contiguous; cos, sin: [length, half] or one such per sequence
+// (table_stride 0 or length * half). Pairs stand as halves or interleaved in x and in y; sign -1 turns backwards.
+int dokja_rotate(const float* x, int64_t batch, int64_t length, int64_t heads, int64_t half, int64_t batch_stride,
+                  int64_t length_stride, int64_t head_stride, const float* cos, const float* sin, int64_t table_stride,
+                  int interleaved_in, int interleaved_out, float sign, float* y, int threads) {
+  parallel(batch * length, threads, [&](int64_t begin, int64_t end, int) {
+    for (int64_t place = begin; place < end; place++) {
+      const int64_t b = place / length, t = place % length;
+      const float *c = cos + b * table_stride + t * half, *s = sin + b * table_stride + t * half;
+      for (int64_t h = 0; h < heads; h++) {
+        const float* in = x + b * batch_stride + t * length_stride + h * head_stride;
+        float* out = y + (place * heads + h) * 2 * half;
+        if (!interleaved_in && !interleaved_out) {
+          vectors(half, [&](int64_t i, int n) {
+            const Vec a = load_n(in + i, n), z = load_n(in + half + i, n);
+            const Vec co = load_n(c + i, n), si = load_n(s + i, n) * sign;
+            store_n(out + i, a * co - z * si, n);
+            store_n(out + half + i, z * co + a * si, n);
+          });
+          continue;
+        }
+        for (int64_t i = 0; i < half; i++) {
+          const float a = in[interleaved_in ? 2 * i : i], z = in[interleaved_in ? 2 * i + 1 : half + i];
+          out[interleaved_out ? 2 * i : i] = a * c[i] - z * (s[i] * sign);
+          out[interleaved_out ? 2 * i + 1 : half + i] = z * c[i] + a * (s[i] * sign);
+        }
+      }
+    }
+  });
+  return 0;
+}
+
+// -log softmax(scale * logits)[target] of each row, 0 where the target is IGNORED; log_sum: [rows]. Returns 0, or 1
+// when a target is outside of the vocabulary (then nothing is computed).
+int dokja_cross_entropy(const float* logits, int64_t rows, int64_t vocab, const int64_t* target, float scale,
+                         float* loss, float* log_sum, int threads) {
+  for (int64_t row = 0; row < rows; row++)
+    if (target[row] != IGNORED && (target[row] < 0 || target[row] >= vocab)) return 1;
+  parallel(rows, threads, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; row++) {
+      if (target[row] == IGNORED) { loss[row] = 0.0f; continue; }
+      const float* in = logits + row * vocab;
+      Vec peak = splat(in[0] * scale);
+      int64_t i = 0;
+      for (; i + W <= vocab; i += W) peak = max(peak, load(in + i) * scale);
+      float top = max(peak);
+      for (; i < vocab; i++) top = std::fmax(top, in[i] * scale);
+      Vec total = {};
+      for (i = 0; i + W <= vocab; i += W) total += exp(load(in + i) * scale - top);
+      float rest = 0.0f;
+      for (; i < vocab; i++) rest += exp(splat(in[i] * scale - top))[0];
+      log_sum[row] = top + std::log(sum(total) + rest);
+      loss[row] = log_sum[row] - in[target[row]] * scale;
+    }
+  });
+  return 0;
+}
+
+// dlogits = (softmax - onehot) * scale * *g; it may be logits itself.
+int dokja_cross_entropy_backward(const float* logits, int64_t rows, int64_t vocab, const int64_t* target, float scale,
+                                  const float* log_sum, const float* g, float* dlogits, int threads) {
+  const float factor = *g * scale;
+  parallel(rows, threads, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; row++) {
+      const float* in = logits + row * vocab;
+      float* out = dlogits + row * vocab;
+      if (target[row] == IGNORED) { std::memset(out, 0, sizeof(float) * vocab); continue; }
+      const float shift = log_sum[row];
+      vectors(vocab, [&](int64_t i, int n) { store_n(out + i, exp(load_n(in + i, n) * scale - shift) * factor, n); });
+      out[target[row]] -= factor;
+    }
+  });
+  return 0;
+}
+
+}  // extern "C"

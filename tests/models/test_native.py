@@ -1,0 +1,150 @@
+"""Each native kernel against PyTorch's path, judged by PyTorch's path in float64."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from dokja.models import native, ops
+from dokja.models.native.build import library
+
+pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
+
+
+def run(forward: Callable[..., Tensor], leaves: list[Tensor], grad: Tensor | None = None) -> list[Tensor]:
+    """The output and the gradients of the leaves that are floating point."""
+    leaves = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in leaves]
+    out = forward(*leaves)
+    wanted = [x for x in leaves if x.requires_grad]
+    if grad is None:
+        grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(7))
+    return [out.detach(), *torch.autograd.grad(out, wanted, grad.to(out.dtype))]
+
+
+def check(forward: Callable[..., Tensor], *leaves: Tensor) -> None:
+    """Native results are about as close to float64 as PyTorch's float32 results are, and repeat bit for bit."""
+    ours = run(forward, list(leaves))
+    again = run(forward, list(leaves))
+    exact = run(forward, [x.double() if x.is_floating_point() else x for x in leaves])
+    with native.off():
+        theirs = run(forward, list(leaves))
+    for mine, repeat, other, truth in zip(ours, again, theirs, exact, strict=True):
+        assert torch.equal(mine, repeat)
+        size = truth.abs().max().item() + 1e-30
+        error, reference = ((x.double() - truth).abs().max().item() / size for x in (mine, other))
+        assert error <= max(4 * reference, 2e-6), (error, reference)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("width", [1, 15, 16, 20, 24, 33, 96, 192, 512])
+def test_rms_norm(width: int) -> None:
+    check(lambda x, w: ops.rms_norm(x, w, 1e-6), torch.randn(3, 7, width), torch.randn(width))
+
+
+@pytest.mark.parametrize("dim", [2, 24, 33])
+def test_rms_norm_of_views(dim: int) -> None:
+    fused, weight = torch.randn(2, 5, 6 * dim), torch.randn(dim)
+    check(lambda x, w: ops.rms_norm(x[..., dim : 4 * dim].unflatten(-1, (3, dim)), w, 1e-6), fused, weight)
+    check(lambda x, w: ops.rms_norm(x[..., dim : 2 * dim], w, 1e-6), fused, weight)
+    check(lambda x, w: ops.rms_norm(x.transpose(0, 1), w[: 6 * dim], 1e-6), fused, torch.randn(6 * dim))
+    check(lambda x, w: ops.rms_norm(x.transpose(1, 2), w, 1e-6), torch.randn(2, dim, 5), weight)
+
+
+@pytest.mark.parametrize("width", [1, 17, 48, 512])
+def test_swiglu(width: int) -> None:
+    check(ops.swiglu, torch.randn(2, 5, 2 * width) * 4)
+
+
+def test_swiglu_of_large_values_is_finite() -> None:
+    x = torch.tensor([[-200.0, -88.0, 88.0, 200.0, 1.0, 1.0, 1.0, 1.0]])
+    check(ops.swiglu, x)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("dim", [2, 20, 24, 64])
+def test_rotate(dim: int, interleaved: bool) -> None:
+    for shape in ((7, dim // 2), (2, 7, dim // 2)):
+        angle = torch.randn(shape)
+
+        def forward(x: Tensor, angle: Tensor = angle) -> Tensor:
+            cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+            return ops.rotate(x[..., dim : 4 * dim].unflatten(-1, (3, dim)), cos, sin, interleaved=interleaved)
+
+        check(forward, torch.randn(2, 7, 5 * dim))
+
+
+@pytest.mark.parametrize("vocab", [3, 16, 257, 2400])
+def test_cross_entropy(vocab: int) -> None:
+    target = torch.randint(vocab, (9,))
+    target[2] = target[8] = -100
+    check(lambda x, t: ops.cross_entropy(x, t)[0], torch.randn(9, vocab) * 5, target)
+    logits = torch.randn(9, vocab, requires_grad=True)
+    loss, count = ops.cross_entropy(logits, target)
+    loss.backward()
+    assert count == 7
+    assert logits.grad is not None
+    assert not logits.grad[2].any()
+
+
+def test_cross_entropy_refuses_a_target_outside_of_the_vocabulary() -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        ops.cross_entropy(torch.randn(2, 5), torch.tensor([1, 5]))
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    x, weight, target = torch.randn(9, 33), torch.randn(33), torch.randint(33, (9,))
+    assert torch.equal(ops.rms_norm(x, weight, 1e-6)[4:5], ops.rms_norm(x[4:5], weight, 1e-6))
+    assert torch.equal(ops.cross_entropy(x[4:5], target[4:5])[0],
+                       torch.stack([ops.cross_entropy(x[i : i + 1], target[i : i + 1])[0] for i in range(9)])[4])
+
+
+def test_two_threads_give_the_same_rows() -> None:
+    x, weight = torch.randn(64, 48), torch.randn(48)
+    one = run(lambda x, w: ops.rms_norm(x, w, 1e-6), [x, weight])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        two = run(lambda x, w: ops.rms_norm(x, w, 1e-6), [x, weight])
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(one[0], two[0])
+    assert torch.equal(one[1], two[1])
+    torch.testing.assert_close(one[2], two[2])
+
+
+def python(code: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-W", "always", "-c", code], text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, env={**os.environ, **environment})
+
+
+BUILDS = "from dokja.models.native.build import library; print(library() is not None)"
+
+
+def test_processes_that_build_at_once_share_one_library(tmp_path: object) -> None:
+    processes = [python(BUILDS, DOKJA_CACHE=str(tmp_path)) for _ in range(2)]
+    for process in processes:
+        out, error = process.communicate(timeout=120)
+        assert out.strip() == "True", error
+    assert len(os.listdir(f"{tmp_path}/native")) == 1
+
+
+def test_without_a_compiler_pytorch_serves_after_one_warning() -> None:
+    code = ("import torch; from dokja.models import ops; x = torch.randn(2, 8); [ops.swiglu(x) for _ in range(3)]; "
+            "print(ops.rms_norm(x, torch.ones(8), 1e-6).shape)")
+    without, refused = python(code, CXX="no-such-compiler"), python(code, DOKJA_NATIVE="0")
+    missing, error = without.communicate(timeout=60)
+    assert "Size([2, 8])" in missing
+    assert error.count("native kernels are off") == 1
+    off, error = refused.communicate(timeout=60)
+    assert "Size([2, 8])" in off
+    assert "native kernels" not in error
