@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -106,18 +107,19 @@ class Trainer:
                 assert isinstance(bias, torch.Tensor)
                 bias += self.config.balance_rate * torch.sign(load.mean() - load)
 
-    def save(self, path: Path) -> None:
-        """One safetensors file with everything that must survive; complete or not there."""
+    def save(self, path: Path, extra: dict[str, Any] | None = None) -> None:
+        """One safetensors file with everything that must survive, `extra` (JSON) included; complete or not there."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()
                    if not (self.spec.tied and name == "head.weight")}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
         draft = path.with_name(path.name + ".draft")
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft,
-                  metadata={"step": str(self.step_index), "spec": json.dumps(self.spec.to_dict())})
+                  metadata={"step": str(self.step_index), "spec": json.dumps(self.spec.to_dict()),
+                            "extra": json.dumps(extra or {})})
         draft.replace(path)
 
-    def restore(self, path: Path) -> None:
-        """Go back to a saved step; a checkpoint of another architecture raises DokjaError."""
+    def restore(self, path: Path) -> dict[str, Any]:
+        """Go back to a saved step and return its `extra`; a checkpoint of another architecture raises DokjaError."""
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             if json.loads(metadata["spec"]) != self.spec.to_dict():
@@ -130,3 +132,4 @@ class Trainer:
         self.step_index = int(metadata["step"])
         self.optimizer.load_tensors({name.removeprefix("optimizer."): tensor for name, tensor in tensors.items()
                                      if name.startswith("optimizer.")}, self.step_index)
+        return json.loads(metadata["extra"])

@@ -120,3 +120,11 @@ def describe_mixer(mixer: Mixer) -> str:
         f"grouped-query attention {mixer.heads}/{mixer.kv_heads}")
     reach = f"window {mixer.window:,}" if mixer.window else "global"
     return f"{kind}, {reach}" + ("" if mixer.rope else ", no positions")
+
+
+def describe_ffn(ffn: FeedForward) -> str:
+    """The feed-forward of a layer in words."""
+    if isinstance(ffn, MLP):
+        return f"gated MLP {ffn.width:,}"
+    shared = f" + {ffn.shared} shared" if ffn.shared else ""
+    return f"{ffn.active} of {ffn.experts} experts{shared}, {ffn.width:,} wide"

@@ -1,0 +1,5 @@
+"""`python -m dokja`."""
+
+from .cli import main
+
+main()

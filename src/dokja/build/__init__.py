@@ -1,0 +1,1 @@
+"""Raw text to trained weights: corpus, tokenizer, exercises, packing, optimizers, the trainer."""

@@ -1,0 +1,297 @@
+"""The command line: one verb a room. Rooms are imported inside the commands, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from . import __version__
+from .errors import DokjaError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
+                  pretty_exceptions_enable=False,
+                  help="Build a foundation model from scratch, judge it against its rivals, serve the winner.\n\n"
+                       "Example: `dokja season play --minutes 8`")
+season_app = typer.Typer(no_args_is_help=True, help="Play a whole season: five architectures, one budget, one winner."
+                                                    "\n\nExample: `dokja season play`")
+build_app = typer.Typer(no_args_is_help=True, help="What models are made from: text and exercises."
+                                                   "\n\nExample: `dokja build text --count 3`")
+judge_app = typer.Typer(no_args_is_help=True, help="Measure a trained model.\n\n"
+                                                   "Example: `dokja judge text MODEL --text news.txt`")
+models_app = typer.Typer(no_args_is_help=True, help="The published architectures as data.\n\n"
+                                                    "Example: `dokja models list`")
+app.add_typer(season_app, name="season")
+app.add_typer(build_app, name="build")
+app.add_typer(judge_app, name="judge")
+app.add_typer(models_app, name="models")
+
+HOME = Path("seasons/pocket")
+Home = Annotated[Path, typer.Option("--home", help="Folder that holds the season.", show_default=True)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def main() -> None:
+    """Run the command line: a DokjaError is one sentence on standard error and exit code 2."""
+    try:
+        app(standalone_mode=True)
+    except DokjaError as error:
+        print(f"dokja: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != 28:  # ENOSPC; anything else is a defect of ours
+            raise
+        print(f"dokja: no space left on the disk{f' of {error.filename}' if error.filename else ''}: free some and run "
+              "the same command again", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.callback()
+def _version(version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+             ) -> None:
+    if version:
+        print(f"dokja {__version__}")
+        raise typer.Exit
+
+
+@season_app.command("play")
+def season_play(
+    minutes: Annotated[float | None, typer.Option(help="About how long the season may take on this machine (8 when "
+                                                       "neither this nor --flops is given). More minutes, larger "
+                                                       "models, better text.")] = None,
+    flops: Annotated[float | None, typer.Option(help="Exact training FLOPs of a finalist instead of minutes; equal "
+                                                     "seasons anywhere.")] = None,
+    text: Annotated[list[Path] | None, typer.Option(help="A file or folder of your own text (.txt, .jsonl plain or "
+                                                         ".gz/.xz/.zst, .parquet) instead of the built-in one; "
+                                                         "repeatable.")] = None,
+    teams: Annotated[str | None, typer.Option(help="Comma-separated teams instead of all five.")] = None,
+    seed: Annotated[int, typer.Option(help="The seed that every random choice derives from.")] = 1,
+    workers: Annotated[int | None, typer.Option(help="Teams that train at once; one a core by default.")] = None,
+    rules: Annotated[Path | None, typer.Option(help="A rules file instead of the pocket season's.")] = None,
+    home: Home = HOME,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete the season in --home and begin again.")] = False,
+    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the winner when the season ends.")] = True,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to serve on.")] = 8300,
+) -> None:
+    """Play a season, or go on with the one in --home; then serve the winner.
+
+    Ctrl-C, a kill or a power cut loses nothing that matters: the same command goes on from the last checkpoint and
+    ends with the same numbers.
+
+    Example: `dokja season play --minutes 60 --text my-texts/`
+    """
+    from .season.command import Wish, play_season
+
+    if serve:
+        _require_free(host, port)
+    wish = Wish(minutes=minutes, flops=flops, texts=tuple(str(path) for path in text or ()), seed=seed,
+                teams=tuple(teams.split(",")) if teams else None, workers=workers, rules=rules)
+    play_season(home, wish, fresh=fresh, console=Console())
+    if serve:
+        _serve_season(home, host, port)
+
+
+@season_app.command("status")
+def season_status(home: Home = HOME, as_json: AsJson = False) -> None:
+    """Where a season stands: stages, tables, teams.
+
+    Example: `dokja season status --json`
+    """
+    from .season.command import print_status, read_summary
+
+    summary = read_summary(home)
+    print(json.dumps(summary, ensure_ascii=False)) if as_json else print_status(summary, Console())
+
+
+@season_app.command("report")
+def season_report(home: Home = HOME,
+                  out: Annotated[Path | None, typer.Option(help="Where to write it; report.html in --home.")] = None,
+                  ) -> None:
+    """Write the season's report: one self-contained HTML file.
+
+    Example: `dokja season report --out report.html`
+    """
+    from .season.command import write_report
+
+    print(f"wrote {write_report(home, out)}")
+
+
+@season_app.command("serve")
+def season_serve(home: Home = HOME, host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+                 port: Annotated[int, typer.Option(help="Port to serve on.")] = 8300) -> None:
+    """Serve a season's board, and its best models once there are any.
+
+    Example: `dokja season serve --port 8300`
+    """
+    _require_free(host, port)
+    _serve_season(home, host, port)
+
+
+@app.command("serve")
+def serve(models: Annotated[list[Path], typer.Argument(help="Model folders; the first is the default model.")],
+          host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+          port: Annotated[int, typer.Option(help="Port to serve on.")] = 8300) -> None:
+    """Serve model folders: a chat page and an OpenAI-compatible API.
+
+    Example: `dokja serve seasons/pocket/teams/vaetki/stage-3`
+    """
+    from . import serve as room
+    from .models.folder import load_folder
+
+    _require_free(host, port)
+    loaded = {path.parent.name if path.name.startswith("stage-") else path.name: load_folder(path) for path in models}
+    room.serve(room.create_app(room.Engine(loaded), lambda: None), host, port)
+
+
+@build_app.command("text")
+def build_text(count: Annotated[int, typer.Option(help="How many documents.")] = 3,
+               seed: Annotated[int, typer.Option(help="Which endless text.")] = 1,
+               start: Annotated[int, typer.Option(help="The first document's number.")] = 0,
+               as_json: AsJson = False) -> None:
+    """Print documents of the built-in Korean text.
+
+    Example: `dokja build text --count 3 --seed 7`
+    """
+    from .build.korean import documents
+
+    for document in documents(seed, start, start + count):
+        if as_json:
+            turns = [{"role": turn.role, "content": turn.content} for turn in document.turns]
+            body: dict[str, Any] = {"text": document.text} if document.text else {"messages": turns}
+            print(json.dumps({"source": document.source, **body}, ensure_ascii=False))
+        else:
+            said = [f"{'질문' if turn.role == 'user' else '대답'}: {turn.content}" for turn in document.turns]
+            print(f"[{document.source}]\n{document.text or chr(10).join(said)}\n")
+
+
+@build_app.command("exercises")
+def build_exercises(skill: Annotated[str | None, typer.Option(help="One skill; all without it.")] = None,
+                    count: Annotated[int, typer.Option(help="How many of each skill.")] = 3,
+                    seed: Annotated[int, typer.Option(help="Which endless stream.")] = 1,
+                    evaluation: Annotated[bool, typer.Option("--evaluation", help="From the evaluation half.")] = False,
+                    as_json: AsJson = False) -> None:
+    """Print verifiable Korean exercises with their answers.
+
+    Example: `dokja build exercises --skill numbers --count 5`
+    """
+    from itertools import islice
+
+    from .build.exercises import SKILLS, exercises
+
+    if skill is not None and skill not in SKILLS:
+        raise DokjaError(f"unknown skill {skill!r}: choose from {', '.join(SKILLS)}")
+    for name in [skill] if skill else SKILLS:
+        for item in islice(exercises(name, "evaluation" if evaluation else "train", seed), count):
+            if as_json:
+                print(json.dumps({"skill": name, "prompt": item.prompt, "answer": item.answer}, ensure_ascii=False))
+            else:
+                print(f"{name}: {item.prompt} -> {item.answer}")
+
+
+@judge_app.command("text")
+def judge_text(model: Annotated[Path, typer.Argument(help="A model folder.")],
+               text: Annotated[list[Path], typer.Option(help="Text to measure on, as for `season play`; repeatable.")],
+               max_bytes: Annotated[int, typer.Option(help="Read no more than this.")] = 1_000_000,
+               as_json: AsJson = False) -> None:
+    """Bits per byte of a model on a text, with a 95 % interval over documents, beside xz -9.
+
+    Example: `dokja judge text seasons/pocket/teams/vaetki/stage-3 --text novel.txt`
+    """
+    from .season.command import measure_text
+
+    result = measure_text(model, text, max_bytes)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        print(f"{result['value']:.4f} bits per byte [{result['low']:.4f}, {result['high']:.4f}] over "
+              f"{result['n']:,} documents, {result['bytes']:,} bytes; xz -9: {result['xz']:.4f}")
+
+
+@models_app.command("list")
+def models_list(as_json: AsJson = False) -> None:
+    """The published architectures: company, parameters, layers, context.
+
+    Example: `dokja models list`
+    """
+    from rich.table import Table
+
+    from .models.cost import parameters
+    from .models.families import FAMILIES
+
+    rows = []
+    for item in FAMILIES.values():
+        count = parameters(item.spec)
+        rows.append({"name": item.name, "title": item.title, "company": item.company, "parameters": count.total,
+                     "active": count.active, "layers": len(item.spec.layers), "context": item.spec.context,
+                     "source": item.source})
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    table = Table()
+    for column in ("name", "company", "parameters", "active", "layers", "context"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(str(row["name"]), str(row["company"]), f"{row['parameters']:,}", f"{row['active']:,}",
+                      str(row["layers"]), f"{row['context']:,}")
+    Console().print(table)
+
+
+@models_app.command("show")
+def models_show(name: Annotated[str, typer.Argument(help="A name from `dokja models list`.")],
+                size: Annotated[float | None, typer.Option(help="Turn the dial to this many parameters.")] = None,
+                context: Annotated[int | None, typer.Option(help="Context length with --size.")] = None,
+                as_json: AsJson = False) -> None:
+    """One architecture layer by layer, at its official size or at another.
+
+    Example: `dokja models show k-exaone --size 3e6`
+    """
+    from .models.cost import cache_bytes_per_token, describe_ffn, describe_mixer, parameters, training_flops_per_token
+    from .models.families import family
+    from .models.scaling import scaled
+
+    chosen = family(name)
+    if size is not None and not 1e5 <= size <= parameters(chosen.spec).total:
+        raise DokjaError(f"--size {size:g} is outside what {name} can be: 1e5 to {parameters(chosen.spec).total:,}")
+    spec = chosen.spec if size is None else scaled(chosen.spec, int(size), context=context or 256)
+    if as_json:
+        print(json.dumps(spec.to_dict()))
+        return
+    count = parameters(spec)
+    print(f"{chosen.title} ({chosen.company}), {spec.name}: {count.total:,} parameters, {count.active:,} active, "
+          f"vocabulary {spec.vocab:,}, width {spec.width:,}, context {spec.context:,}")
+    for index, layer in enumerate(spec.layers):
+        print(f"  {index:3d}  {describe_mixer(layer.mixer)}; {describe_ffn(layer.ffn)}")
+    print(f"cache {cache_bytes_per_token(spec, spec.context):,.0f} bytes a token (16 bit), training "
+          f"{training_flops_per_token(spec, spec.context):.3g} FLOPs a token at full context")
+    if spec.unverified:
+        print("not confirmed by a primary source: " + "; ".join(spec.unverified))
+
+
+def _require_free(host: str, port: int) -> None:
+    """Say that a port is taken before anything is trained, not after."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OverflowError as error:
+        raise DokjaError(f"port {port} is not between 0 and 65535: choose another with --port") from error
+    except OSError as error:
+        raise DokjaError(f"cannot serve on {host}:{port} ({os.strerror(error.errno or 0)}): choose another with "
+                         "--port, or play with --no-serve") from error
+
+
+def _serve_season(home: Path, host: str, port: int) -> None:
+    from . import serve as room
+    from .models.folder import load_folder
+    from .season.command import read_summary
+    from .season.play import finalists
+
+    folders = finalists(home, read_summary(home))
+    engine = room.Engine({name: load_folder(path) for name, path in folders.items()}) if folders else None
+    room.serve(room.create_app(engine, lambda: read_summary(home)), host, port)

@@ -1,0 +1,1 @@
+"""Measuring models: likelihood, exact match, baselines, intervals."""

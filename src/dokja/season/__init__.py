@@ -1,0 +1,1 @@
+"""The programme: teams, budget, stages, elimination; composes the other rooms."""

@@ -1,0 +1,123 @@
+"""From one dial to everything: minutes (or FLOPs) decide the budget, the budget decides the size, the size the rest."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import DokjaError
+from ..models.cost import training_flops_per_token
+from ..models.families import family
+from ..models.scaling import scaled
+from ..models.spec import ModelSpec
+from .rules import Rules
+
+BYTES_PER_TOKEN = 4.0  # how many bytes of Korean a pocket tokenizer's token holds, at least
+TRAINING_SHARE = 0.72  # of the season's minutes; the rest is corpus, tokenizers, judging and waiting for the last team
+EFFICIENCY = 0.42  # of the machine's GEMM rate that training reaches over all teams, see benchmarks/results
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides a season's numbers. Two seasons with equal plans, text and thread counts are equal.
+
+    team_flops: training FLOPs of a team that reaches the end. size: parameters of every pocket model. context: tokens
+    a sequence. batch: sequences a step. texts: the user's own text, empty for the built-in one. workers, threads: how
+    many teams train at once and on how many threads each, which the last bits of every sum depend on.
+    """
+
+    seed: int
+    team_flops: float
+    size: int
+    context: int
+    batch: int
+    train_bytes: int
+    heldout_bytes: int
+    texts: tuple[str, ...]
+    workers: int
+    threads: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Plan:
+        return cls(**{**data, "texts": tuple(data["texts"])})
+
+    def spec(self, team: str, vocab: int | None = None) -> ModelSpec:
+        """The team's architecture at this season's size."""
+        return scaled(family(team).spec, self.size, context=self.context, vocab=vocab)
+
+    def stage_ends(self, spec: ModelSpec, rules: Rules) -> list[int]:
+        """The step at which each stage of a team ends: as many whole steps as the stage's FLOPs pay for."""
+        per_step = self.batch * self.context * training_flops_per_token(spec, self.context)
+        paid, ends = 0.0, []
+        for stage in rules.stages:
+            paid += stage.share * self.team_flops
+            ends.append(int(paid / per_step))
+        return ends
+
+
+def make_plan(rules: Rules, *, seed: int, texts: tuple[str, ...], workers: int, threads: int,
+              minutes: float | None = None, flops: float | None = None) -> Plan:
+    """The plan for a season of about `minutes` on this machine, or of exactly `flops` for each finalist.
+
+    The rule: budget = minutes x training share x efficiency x measured GEMM rate, over the team-stages that are
+    trained; parameters = 0.75 x sqrt(FLOPs of a finalist), about seven times what Hoffmann et al. (2022) would take
+    for a dense model, since these are sparse and wide matrices use the machine better; text = what the hungriest team
+    reads in the whole season.
+    """
+    if flops is None:
+        assert minutes is not None
+        seconds = minutes * 60 * TRAINING_SHARE
+        trained, staying = 0.0, len(rules.teams)
+        for stage in rules.stages:
+            trained += staying * stage.share
+            staying = stage.keep
+        flops = seconds * EFFICIENCY * gemm_rate(workers * threads) / trained
+    if not (math.isfinite(flops) and flops >= 1e10):
+        raise DokjaError(f"a season needs at least 1e10 training FLOPs for each team, {flops:.3g} is too little: raise "
+                         "--minutes or --flops")
+    flops = float(f"{flops:.2g}")
+    size = int(float(f"{0.75 * math.sqrt(flops):.2g}"))
+    context = 256 if flops < 2e15 else 512
+    batch = max(4, 2 ** round(math.log2(8 * (flops / 15e12) ** 0.25)))
+    draft = Plan(seed=seed, team_flops=flops, size=size, context=context, batch=batch, train_bytes=0,
+                 heldout_bytes=0, texts=texts, workers=workers, threads=threads)
+    cheapest = min(training_flops_per_token(draft.spec(team), context) for team in rules.teams)
+    wanted = flops / cheapest * BYTES_PER_TOKEN * (1 - rules.exercise_share)
+    return Plan(**{**draft.to_dict(), "texts": texts, "train_bytes": int(min(max(wanted, 1e6), 1e9)),
+                   "heldout_bytes": int(min(max(wanted / 20, 60e3), 300e3))})
+
+
+def gemm_rate(threads: int, seconds: float = 1.0) -> float:
+    """FLOPs a second of an fp32 1024 x 1024 matrix product on that many threads, the median, down to a half octave.
+
+    The coarse steps make two seasons on one machine plan the same although its clock wavers.
+    """
+    measured = measure_gemm(threads, seconds)
+    return float(2 ** (math.floor(2 * math.log2(measured)) / 2))
+
+
+def measure_gemm(threads: int, seconds: float = 1.0) -> float:
+    """FLOPs a second of an fp32 1024 x 1024 matrix product on that many threads, the median."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+        for _ in range(3):
+            a @ b
+        times: list[float] = []
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            a @ b
+            times.append(time.perf_counter() - start)
+        return 2 * 1024**3 / statistics.median(times)
+    finally:
+        torch.set_num_threads(before)

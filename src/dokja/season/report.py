@@ -1,0 +1,5 @@
+from typing import Any
+
+
+def render(summary: dict[str, Any]) -> str:
+    raise NotImplementedError
