@@ -1,0 +1,46 @@
+"""What a model is, for people and for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..models.cost import describe_mixer, parameters
+from ..models.folder import LoadedModel
+from ..models.spec import LatentAttention, MoE
+
+POCKET = ("a published architecture at pocket size, trained here from random weights; "
+          "it is not the company's model and shares no weights with it")
+
+
+def about(loaded: LoadedModel) -> dict[str, Any]:
+    """Team, company, architecture and training figures of a model, as JSON data."""
+    spec, card = loaded.model.spec, loaded.card
+    counted = parameters(spec)
+    mixers = list(dict.fromkeys(describe_mixer(layer.mixer) for layer in spec.layers))
+    return {
+        "team": card.get("team") or loaded.family.title, "company": card.get("company") or loaded.family.company,
+        "family": loaded.family.name, "architecture": architecture(loaded, "en"), "attention": mixers,
+        "parameters": counted.total, "active_parameters": counted.active, "context": spec.context,
+        "layers": len(spec.layers), "statement": POCKET,
+        **{key: card[key] for key in ("season", "stage", "seed", "tokens", "flops", "rank") if key in card},
+    }
+
+
+def architecture(loaded: LoadedModel, lang: str) -> str:
+    """The architecture in a few words, in Korean or English."""
+    layers = loaded.model.spec.layers
+    latent = any(isinstance(layer.mixer, LatentAttention) for layer in layers)
+    windows = [layer.mixer.window for layer in layers]
+    local = sum(window is not None for window in windows)
+    experts = next((layer.ffn for layer in layers if isinstance(layer.ffn, MoE)), None)
+    if lang == "ko":
+        words = ["잠재 어텐션(MLA)" if latent else "그룹 질의 어텐션(GQA)"]
+        if local:
+            words.append(f"{len(layers)}개 층 중 {local}개는 가까운 {max(w for w in windows if w)}토큰만 봄")
+        words.append(f"전문가 {experts.experts}개 중 {experts.active}개 사용" if experts else "전문가 혼합 없음")
+    else:
+        words = ["latent attention (MLA)" if latent else "grouped-query attention (GQA)"]
+        if local:
+            words.append(f"{local} of {len(layers)} layers see only the last {max(w for w in windows if w)} tokens")
+        words.append(f"{experts.active} of {experts.experts} experts per token" if experts else "dense")
+    return " · ".join(words)

@@ -1,0 +1,53 @@
+"""What can be wrong with a request, each with the HTTP status and the code that OpenAI's clients expect."""
+
+from __future__ import annotations
+
+from ..errors import DokjaError
+
+
+class RequestError(DokjaError):
+    """A request that cannot be answered; `param` is the field at fault, `code` a word for programs."""
+
+    status = 400
+    kind = "invalid_request_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class BadRequestError(RequestError):
+    """The request is well formed and asks for what cannot be done."""
+
+
+class MalformedError(RequestError):
+    """The request's fields have the wrong shape."""
+
+    status = 422
+
+
+class TooLargeError(RequestError):
+    """The request's body is over the limit."""
+
+    status = 413
+
+
+class UnknownError(RequestError):
+    """No such model or address."""
+
+    status = 404
+
+
+class BusyError(RequestError):
+    """The queue is full."""
+
+    status = 429
+    kind = "rate_limit_error"
+
+
+class UnavailableError(RequestError):
+    """There is no model to answer yet."""
+
+    status = 503
+    kind = "service_unavailable_error"

@@ -1,0 +1,77 @@
+"""What both pages share: the head, the top bar, and the reader's language."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
+
+from .words import Lang, choose_language, word
+
+_SUN_AND_MOON = ('<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="7.5" fill="none" '
+                 'stroke="currentColor" stroke-width="1.8"/><path d="M10 2.5a7.5 7.5 0 0 1 0 15z" '
+                 'fill="currentColor"/></svg>')
+
+
+@cache
+def _head() -> str:
+    here = Path(__file__).parent
+    css, script = ((here / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    return f"<style>{css}</style><script>{script}</script>"
+
+
+def reader_language(cookies: Mapping[str, str], headers: Mapping[str, str]) -> Lang:
+    """The language that a request's reader wants."""
+    return choose_language(cookies.get("dokja_lang"), headers.get("accept-language", ""))
+
+
+def head(lang: Lang) -> None:
+    """Put style, script and language into the page's head."""
+    ui.add_head_html(f"<script>document.documentElement.lang={json.dumps(lang)}</script>{_head()}")
+
+
+def box(tag: str, classes: str = "", **attributes: Any) -> ui.element:
+    """A plain HTML element; attribute names are written with _ for -."""
+    return _with_attributes(ui.element(tag), classes, attributes)
+
+
+def text(tag: str, content: str, classes: str = "", **attributes: Any) -> Any:
+    """A plain HTML element with text (`.text` changes it); the text is never read as HTML."""
+    return _with_attributes(TextElement(tag=tag, text=content), classes, attributes)
+
+
+def _with_attributes(element: ui.element, classes: str, attributes: Mapping[str, Any]) -> ui.element:
+    element.classes(classes)
+    for name, value in attributes.items():
+        element.props[name.rstrip("_").replace("_", "-")] = value
+    return element
+
+
+def top_bar(lang: Lang, here: str, switch: Callable[[], None]) -> None:
+    """Brand, the two pages, the language and the theme."""
+    text("a", word("skip", lang), "skip", href="#main")
+    with box("header", "top"), box("div", "top-in"):
+        with box("a", "brand", href="/"):
+            ui.html("독자 <span>Dokja</span>", sanitize=False, tag="div")
+        with box("nav", aria_label=word("pages", lang)):
+            for key, address in (("chat", "/"), ("board", "/board")):
+                link = text("a", word(key, lang), href=address)
+                if key == here:
+                    link.props["aria-current"] = "page"
+        with box("div", "tools"):
+            other = "en" if lang == "ko" else "ko"
+            text("button", word("other_language", lang), "quiet language", type="button", lang=other
+                 ).on("click", lambda: switch())
+            with box("button", "quiet icon theme", type="button", aria_label=word("theme", lang),
+                     title=word("theme", lang)).on("click", js_handler="() => dokja.toggleTheme()"):
+                ui.html(_SUN_AND_MOON, sanitize=False)
+
+
+def announce_language(lang: Lang, title: str) -> None:
+    """Tell the browser the page's language and title, and have it remember the choice."""
+    ui.run_javascript(f"dokja.language({json.dumps(lang)}, {json.dumps(title)})")
