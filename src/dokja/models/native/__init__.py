@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from .build import library
-from .functions import cross_entropy, rms_norm, rotate, swiglu
+from .functions import MAX_GROUP, attention, cross_entropy, rms_norm, rotate, swiglu
 
-__all__ = ["cross_entropy", "off", "rms_norm", "rotate", "swiglu", "takes"]
+__all__ = ["MAX_GROUP", "attention", "cross_entropy", "off", "rms_norm", "rotate", "swiglu", "takes"]
 
 _off = False
 

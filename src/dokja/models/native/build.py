@@ -13,8 +13,8 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-SOURCES = ("rows.cpp",)
-HEADERS = ("simd.h",)
+SOURCES = ("rows.cpp", "attention.cpp")
+HEADERS = ("simd.h", "gemm.h")
 # No -ffast-math: the exponential's rounding trick and infinities must survive.
 BASE_FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared",
               "-w")
@@ -99,6 +99,8 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "rotate": (_P, _I, _I, _I, _I, _I, _I, _I, _P, _P, _I, _N, _N, _F, _P, _N),
     "cross_entropy": (_P, _I, _I, _P, _F, _P, _P, _N),
     "cross_entropy_backward": (_P, _I, _I, _P, _F, _P, _P, _P, _N),
+    "attention": (_P, _F, _P, _P, _P, _P, _P, _P, _N),
+    "attention_backward": (_P, _F, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _N),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from .build import library
 
 
-def call(name: str, *arguments: Tensor | float) -> None:
+def call(name: str, *arguments: Any) -> None:
     """Run a kernel; tensors go as pointers, the number of threads is added.
 
     Raises ValueError when the kernel refuses its input.
@@ -125,6 +126,36 @@ class _CrossEntropy(torch.autograd.Function):
         return out, None, None
 
 
+MAX_GROUP = 32  # query heads per key/value head that a block of lanes can hold
+
+
+def _attention_arguments(q: Tensor, k: Tensor, v: Tensor, window: int, scale: float) -> tuple[Any, ...]:
+    batch, length, heads, dim = q.shape
+    shape = (ctypes.c_int64 * 7)(batch, length, heads, k.shape[2], dim, v.shape[3], window)
+    strides = (ctypes.c_int64 * 9)(*q.stride()[:3], *k.stride()[:3], *v.stride()[:3])
+    return shape, scale, q, k, v, strides
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, window: int, scale: float) -> Tensor:
+        q, k, v = dense(q), dense(k), dense(v)
+        out, log_sum = torch.empty(*q.shape[:3], v.shape[3]), torch.empty(q.shape[:3])
+        call("attention", *_attention_arguments(q, k, v, window, scale), out, log_sum)
+        ctx.save_for_backward(q, k, v, out, log_sum)
+        ctx.window, ctx.scale = window, scale
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, out, log_sum = ctx.saved_tensors
+        dq, dk, dv = torch.empty(q.shape), torch.empty(k.shape), torch.empty(v.shape)
+        arguments = _attention_arguments(q, k, v, ctx.window, ctx.scale)
+        call("attention_backward", *arguments, out, log_sum, grad.contiguous(), dq, dk, dv)
+        return dq, dk, dv, None, None
+
+
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
 
@@ -140,3 +171,8 @@ def rotate(x_BTHD: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tenso
 def cross_entropy(logits_NV: Tensor, target_N: Tensor, scale: float = 1.0) -> Tensor:
     """Sum of -log softmax(scale * logits)[target]."""
     return _CrossEntropy.apply(logits_NV, target_N, scale)  # type: ignore[no-untyped-call]
+
+
+def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, window: int | None, scale: float) -> Tensor:
+    length = q_BTHD.shape[1]
+    return _Attention.apply(q_BTHD, k_BTKD, v_BTKD, window or length, scale)  # type: ignore[no-untyped-call]

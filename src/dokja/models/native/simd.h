@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <vector>
+#include <algorithm>
 
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>

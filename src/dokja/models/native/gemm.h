@@ -1,0 +1,57 @@
+// A matrix product for operands that fit the cache: no packing inside, tiles held in registers.
+#pragma once
+
+#include "simd.h"
+
+namespace dokja {
+
+// Rows of a tile: 8 x 3 accumulators fill AVX-512's and NEON's 32 registers, 4 x 3 the 16 of AVX2.
+constexpr int TILE = DOKJA_LANES == 8 ? 4 : 8;
+constexpr int64_t ROWS = 8;  // what callers pad rows to, on every machine
+
+inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// One tile of TILE rows and N vectors. Every element is one chain of fused multiply-adds over k in order, so its bits
+// do not depend on where in a tile it falls.
+template <int64_t AM, int N>
+inline void tile(int64_t depth, const float* a, int64_t ak, const float* b, int64_t bk, float* c, int64_t cm, bool add) {
+  Vec sum[TILE][N];
+#pragma GCC unroll 8
+  for (int m = 0; m < TILE; m++)
+#pragma GCC unroll 3
+    for (int n = 0; n < N; n++) sum[m][n] = add ? load(c + m * cm + n * W) : Vec{};
+  for (int64_t k = 0; k < depth; k++, a += ak, b += bk) {
+    Vec right[N];
+#pragma GCC unroll 3
+    for (int n = 0; n < N; n++) right[n] = load(b + n * W);
+#pragma GCC unroll 8
+    for (int m = 0; m < TILE; m++) {
+      const Vec left = splat(a[m * AM]);
+#pragma GCC unroll 3
+      for (int n = 0; n < N; n++) sum[m][n] += left * right[n];
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < TILE; m++)
+#pragma GCC unroll 3
+    for (int n = 0; n < N; n++) store(c + m * cm + n * W, sum[m][n]);
+}
+
+// c[m, n] (+)= sum over k of a[m * AM + k * ak] * b[k * bk + n]. m is a multiple of ROWS, n of W. AM is known when
+// compiling, so that a tile's rows are fixed offsets from one pointer.
+template <int64_t AM>
+inline void gemm(int64_t m, int64_t n, int64_t depth, const float* a, int64_t ak, const float* b, int64_t bk, float* c,
+                 int64_t cm, bool add) {
+  for (int64_t j = 0; j < n;) {
+    const int64_t left = (n - j) / W;
+    const int width = left == 4 ? 2 : left < 3 ? (int)left : 3;
+    for (int64_t i = 0; i < m; i += TILE) {
+      if (width == 3) tile<AM, 3>(depth, a + i * AM, ak, b + j, bk, c + i * cm + j, cm, add);
+      else if (width == 2) tile<AM, 2>(depth, a + i * AM, ak, b + j, bk, c + i * cm + j, cm, add);
+      else tile<AM, 1>(depth, a + i * AM, ak, b + j, bk, c + i * cm + j, cm, add);
+    }
+    j += width * W;
+  }
+}
+
+}  // namespace dokja
