@@ -41,7 +41,7 @@ SKILLS: dict[str, Skill] = {
 }
 
 # So many draws in a row without a new problem mean that a skill's evaluation problems are used up.
-_EXHAUSTED = 20_000
+_EXHAUSTED = 5_000
 
 
 def exercises(skill: str, split: Split, seed: int) -> Iterator[Exercise]:

@@ -13,17 +13,23 @@ from dokja.build.hangul import particle
 from .core import Exercise
 from .words import NAMES
 
-# What can be held, given and bought, with its counter.
-_GOODS = (
-    ("사과", "개"), ("사탕", "개"), ("구슬", "개"), ("귤", "개"), ("빵", "개"), ("달걀", "개"), ("단추", "개"), ("과자", "개"),
-    ("연필", "자루"), ("색연필", "자루"), ("책", "권"), ("공책", "권"), ("색종이", "장"), ("우표", "장"), ("딱지", "장"),
-    ("장미", "송이"), ("꽃", "송이"), ("인형", "개"), ("풍선", "개"), ("스티커", "장"),
-)  # fmt: skip
+# What can be held, given and bought, by its counter.
+_COUNTERS = {
+    "개": "사과 사탕 구슬 귤 빵 달걀 단추 과자 인형 풍선",
+    "자루": "연필 색연필 볼펜",
+    "권": "책 공책 수첩",
+    "장": "색종이 우표 딱지 카드",
+    "송이": "장미 꽃 튤립",
+}
+_GOODS = tuple((thing, counter) for counter, things in _COUNTERS.items() for thing in things.split())
 _PLUS = (
     "{a} 더하기 {b}{topic} 얼마입니까?",
     "{a} + {b} = ?",
     "{who}에게 {x}{sub} {a}{c} 있습니다. {b}{c}{of} 더 받으면 모두 몇 {c}입니까?",
     "{x} {a}{c}에 {b}{c}{of} 더하면 몇 {c}입니까?",
+)
+_PLUS_SMALL = (
+    *_PLUS,
     "버스에 {a}명이 있습니다. {b}명이 더 타면 모두 몇 명입니까?",
     "연못에 오리가 {a}마리 있습니다. {b}마리가 더 오면 몇 마리입니까?",
 )
@@ -32,6 +38,9 @@ _MINUS = (
     "{a} - {b} = ?",
     "{who}에게 {x}{sub} {a}{c} 있습니다. {b}{c}{of} 주면 몇 {c} 남습니까?",
     "{x} {a}{c}에서 {b}{c}{of} 빼면 몇 {c}입니까?",
+)
+_MINUS_SMALL = (
+    *_MINUS,
     "버스에 {a}명이 있습니다. {b}명이 내리면 몇 명 남습니까?",
     "나무에 새가 {a}마리 있습니다. {b}마리가 날아가면 몇 마리 남습니까?",
 )
@@ -64,7 +73,7 @@ _MINUS_MINUS = (
 )
 _TIMES_PLUS = (
     "{a} × {b} + {d} = ?",
-    "{x}{sub} {a}{c}씩 {b}상자와 낱개로 {d}{c} 있습니다. 모두 몇 {c}입니까?",
+    "{x}{sub} {a}{c}씩 {b}상자, 따로 {d}{c} 있습니다. 모두 몇 {c}입니까?",
 )
 _TIMES_MINUS = (
     "{a} × {b} - {d} = ?",
@@ -111,19 +120,19 @@ def _exercise(told: tuple[str, str], key: str, form: str, level: int) -> Exercis
 
 def _plus(rng: Random, small: bool) -> Exercise:
     if small:
-        a, b = rng.randrange(2, 31), rng.randrange(1, 10)
+        a, b = rng.randrange(2, 50), rng.randrange(1, 13)
         if rng.random() < 0.3:
             a, b = b, a
     else:
         a, b = rng.randrange(10, 90), rng.randrange(10, 90)
-    told = _tell(rng, _PLUS, a + b, a, b)
+    told = _tell(rng, _PLUS_SMALL if small else _PLUS, a + b, a, b)
     return _exercise(told, f"{min(a, b)}+{max(a, b)}", "plus", 1 if small else 2)
 
 
 def _minus(rng: Random, small: bool) -> Exercise:
-    a = rng.randrange(3, 31) if small else rng.randrange(20, 100)
-    b = rng.randrange(1, min(a, 10)) if small else rng.randrange(10, a)
-    return _exercise(_tell(rng, _MINUS, a - b, a, b), f"{a}-{b}", "minus", 1 if small else 2)
+    a = rng.randrange(3, 50) if small else rng.randrange(20, 100)
+    b = rng.randrange(1, min(a, 13)) if small else rng.randrange(10, a)
+    return _exercise(_tell(rng, _MINUS_SMALL if small else _MINUS, a - b, a, b), f"{a}-{b}", "minus", 1 if small else 2)
 
 
 def _times(rng: Random) -> Exercise:
@@ -172,7 +181,7 @@ def _money(rng: Random) -> Exercise:
 
 
 def make(rng: Random) -> Exercise:
-    """A sum of one step (mostly below 40), of two steps, or with money."""
+    """A sum of one step (mostly below 60), of two steps, or with money."""
     draw = rng.random()
     if draw < 0.45:
         return _plus(rng, small=True) if draw < 0.23 else _minus(rng, small=True)

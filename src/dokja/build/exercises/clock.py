@@ -14,7 +14,7 @@ _LATER = (
 )
 _EARLIER = (
     "{t}에서 {d} 전은 {ask}입니까?",
-    "지금은 {t}입니다. {d} 전은 {ask}였습니까?",
+    "지금은 {t}입니다. {d} 전은 {ask}{was}?",
     "{t}에 끝났습니다. {d} 걸렸다면 {ask}에 시작했습니까?",
     "{t}보다 {d} 이른 시각은 {ask}입니까?",
 )
@@ -27,7 +27,7 @@ _BETWEEN = (
 _TO_24 = (
     "{t}을 24시간제로 쓰면 {ask}입니까?",
     "24시간제로 {t}은 {ask}입니까?",
-    "{t}을 24시간으로 나타내세요.",
+    "{t}을 24시간제로 나타내세요.",
 )
 _FROM_24 = (
     "{t}은 오전이나 오후 {ask}입니까?",
@@ -87,7 +87,9 @@ def _shift(rng: Random, later: bool) -> Exercise:
     if not later:
         start, end = end, start
     t = _say(_hour12(start), start % 60)
-    prompt = rng.choice(_LATER if later else _EARLIER).format(t=t, d=_span(span), ask=_ask(start % 60, span % 60))
+    ask = _ask(start % 60, span % 60)
+    was = "이었습니까" if ask.endswith("분") else "였습니까"
+    prompt = rng.choice(_LATER if later else _EARLIER).format(t=t, d=_span(span), ask=ask, was=was)
     hour, minute = _hour12(end), end % 60
     form = "later" if later else "earlier"
     key = f"clock:{form}:{start}:{span}"

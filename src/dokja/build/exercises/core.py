@@ -61,7 +61,9 @@ def split_of(key: str) -> Split:
 
 
 # A quantity in one unit. The unit may be left out of a reply, since the question names it.
-_QUANTITY = re.compile(r"(\d+)(번|개|명|마리|권|장|자루|송이|대|짝|살|원|점|분|초|시간|일|주|자|km|m|cm|mm|kg|g|t|L|mL)")
+_QUANTITY = re.compile(
+    r"(\d+)(시|월|번|개|명|마리|권|장|자루|송이|대|짝|살|원|점|다스|켤레|판|손|축|두름|톳|접|쌈|분|초|시간|일|주|자|km|m|cm|mm|kg|g|t|L|mL)"
+)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _SPACES = re.compile(r"\s+")
 

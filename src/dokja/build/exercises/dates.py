@@ -135,7 +135,7 @@ def _month(rng: Random) -> Exercise:
     answer = (month - 1 + (span if later else -span)) % 12 + 1
     prompt = rng.choice(_MONTH_LATER if later else _MONTH_EARLIER).format(m=month, n=span)
     key = f"calendar:month:{month}:{span if later else -span}"
-    return Exercise("calendar", prompt, f"{answer}월", key, "month", 1, also=(str(answer),))
+    return Exercise("calendar", prompt, f"{answer}월", key, "month", 1)
 
 
 def _length(rng: Random) -> Exercise:

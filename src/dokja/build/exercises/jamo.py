@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from dokja.build.hangul import FINALS, compose, decompose, is_syllable
+from dokja.build.hangul import compose, decompose, is_syllable
 
 from .core import Exercise
 from .words import NOUNS, letter_particle
@@ -28,9 +28,18 @@ def _is_easy(char: str) -> bool:
     return lead in _EASY_LEADS and vowel in _EASY_VOWELS and final in _EASY_FINALS
 
 
+# The finals with which each lead and vowel make a syllable in use.
+_FINALS_OF: dict[tuple[str, str], list[str]] = {}
+for _char, (_lead, _vowel, _final) in _LETTERS.items():
+    if _final:
+        _FINALS_OF.setdefault((_lead, _vowel), []).append(_final)
+
 _EASY = tuple(char for char in SYLLABLES if _is_easy(char))
 _EASY_OPEN = tuple(char for char in _EASY if not _LETTERS[char][2])
 _EASY_CLOSED = tuple(char for char in _EASY if _LETTERS[char][2])
+# Syllables to which a final can be put, or whose final can be exchanged.
+_EXTENSIBLE = tuple(char for char in _EASY_OPEN if _LETTERS[char][:2] in _FINALS_OF)
+_EXCHANGEABLE = tuple(char for char in _EASY_CLOSED if len(_FINALS_OF[_LETTERS[char][:2]]) > 1)
 _HARD = tuple(char for char in SYLLABLES if not _is_easy(char))
 _CLOSED = tuple(char for char in SYLLABLES if _LETTERS[char][2])
 _WORDS = tuple(noun for noun in NOUNS if 2 <= len(noun) <= 3 and all(map(is_syllable, noun)))
@@ -61,7 +70,11 @@ _EXCHANGE = (
 )
 _ADD = ("'{c}'에 받침 {f}{of} 붙이면?", "'{c}'에 {f} 받침을 더하면 무슨 글자입니까?", "'{c}' 아래에 {f}{of} 쓰면?")
 _COMPOSE_WORD = ("자모 {listed}{of} 낱말로 모아 쓰면?", "{listed}{of} 모으면 무슨 낱말입니까?", "{listed} → 낱말은?")
-_DECOMPOSE_WORD = ("'{c}'의 자모를 모두 풀어 쓰세요.", "낱말 '{c}'의 자모를 차례로 쓰면?", "'{c}'의 자모를 나누어 쓰세요.")
+_DECOMPOSE_WORD = (
+    "'{c}'의 자모를 모두 풀어 쓰세요.",
+    "낱말 '{c}'의 자모를 차례로 쓰면?",
+    "'{c}'의 자모를 나누어 쓰세요.",
+)
 
 
 def _syllable(rng: Random) -> tuple[str, int]:
@@ -106,17 +119,15 @@ def _change(rng: Random) -> Exercise:
         lead, vowel, _ = _LETTERS[char]
         prompt = rng.choice(_REMOVE).format(c=char)
         return Exercise("jamo", prompt, compose(lead, vowel), f"jamo:remove:{char}", "remove", 2)
-    char = rng.choice(_EASY_CLOSED if kind == 1 else _EASY_OPEN)
+    char = rng.choice(_EXCHANGEABLE if kind == 1 else _EXTENSIBLE)
     lead, vowel, old = _LETTERS[char]
-    while True:
-        final = rng.choice(FINALS[1:])
-        answer = compose(lead, vowel, final)
-        if final != old and answer in _LETTERS:
-            break
+    final = old
+    while final == old:
+        final = rng.choice(_FINALS_OF[lead, vowel])
+    answer = compose(lead, vowel, final)
     wordings = _EXCHANGE if kind == 1 else _ADD
     to, of = letter_particle(final, "으로/로"), letter_particle(final, "을/를")
     prompt = rng.choice(wordings).format(c=char, f=final, to=to, of=of)
-    # Of an exchange only the new letters matter, but the old syllable is part of what has to be read.
     return Exercise("jamo", prompt, answer, f"jamo:change:{char}:{final}", "change", 2)
 
 

@@ -14,16 +14,15 @@ from .core import Exercise
 from .words import MEN, WOMEN
 
 # Whose sex a term fixes for the one who uses it: a man has a 형 and a woman an 오빠.
-SPOKEN_BY = {
-    **dict.fromkeys(("형", "누나", "아내", "장인", "장모", "처형", "처제", "처남", "형수", "매형", "매제", "제수"), "남"),
-    **dict.fromkeys(("오빠", "언니", "남편", "시아버지", "시어머니", "아주버니", "시동생", "시누이"), "여"),
-    **dict.fromkeys(("형부", "제부", "올케"), "여"),
-}
+_SAID_BY_MEN = "형 누나 아내 장인 장모 처형 처제 처남 형수 매형 매제 제수"
+_SAID_BY_WOMEN = "오빠 언니 남편 시아버지 시어머니 아주버니 시동생 시누이 형부 제부 올케"
+SPOKEN_BY = dict.fromkeys(_SAID_BY_MEN.split(), "남") | dict.fromkeys(_SAID_BY_WOMEN.split(), "여")
 # The sex of the one whom a term names.
-_FEMALE = frozenset(
-    """어머니 딸 누나 언니 여동생 아내 할머니 외할머니 고모 이모 손녀 외손녀 며느리 형수 올케 제수 장모 처형 처제
-    시어머니 시누이 외숙모 큰어머니 작은어머니 숙모 증조할머니""".split()
-)
+_FEMALE_TERMS = """
+어머니 딸 누나 언니 여동생 아내 할머니 외할머니 고모 이모 손녀 외손녀 며느리 형수 올케 제수 장모 처형 처제
+시어머니 시누이 외숙모 큰어머니 작은어머니 숙모 증조할머니
+"""
+_FEMALE = frozenset(_FEMALE_TERMS.split())
 
 # One line a rule: the speaker's sex where it matters (남, 여 or -), the relative, the relative's relative, the term
 # for that person, and after a bar the words that are just as right.
@@ -194,16 +193,14 @@ _ONE = (
 )
 _TERM = (
     "{s}{r1}의 {r2}{r2_topic} 누구입니까?",
-    "{s}{r1}의 {r2}{r2_topic} 어떤 사이입니까?",
+    "{s}{r1}의 {r2}{r2_of} 가리키는 말은?",
     "{s}{r1}의 {r2}{r2_of} 무엇이라고 합니까?",
 )
 _LOOK_UP = ("{e}의 {r}{r_topic} 누구입니까?", "{e}의 {r} 이름은?", "누가 {e}의 {r}입니까?")
 _LOOK_UP_TERM = ("{n}{n_topic} {e}의 누구입니까?", "{e}에게 {n}{n_topic} 누구입니까?")
 # Relatives that one person may have all at once, by the person's sex.
-_FAMILY = {
-    "남": ("아버지", "어머니", "형", "누나", "남동생", "여동생", "아내", "아들", "딸", "할아버지", "할머니", "고모", "이모", "삼촌"),
-    "여": ("아버지", "어머니", "오빠", "언니", "남동생", "여동생", "남편", "아들", "딸", "할아버지", "할머니", "고모", "이모", "삼촌"),
-}  # fmt: skip
+_COMMON = "아버지 어머니 남동생 여동생 아들 딸 할아버지 할머니 고모 이모 삼촌"
+_FAMILY = {"남": ("형", "누나", "아내", *_COMMON.split()), "여": ("오빠", "언니", "남편", *_COMMON.split())}
 
 Rule = tuple[str, str, str, str, tuple[str, ...]]
 

@@ -10,19 +10,21 @@ from random import Random
 from .core import Exercise
 from .words import NOUNS, letter_particle
 
-ENGLISH: tuple[str, ...] = tuple(
-    """strawberry banana apple cherry grape lemon melon orange peach pepper carrot tomato potato onion garlic butter
-    cheese bread coffee cookie cake sugar honey water river ocean beach island mountain forest garden flower tree grass
-    summer winter spring autumn morning evening night monday friday sunday moon star cloud rain snow wind storm rabbit
-    tiger lion bear horse sheep monkey elephant giraffe turtle chicken duck eagle parrot spider butterfly dragon school
-    teacher student pencil paper book letter number window door table chair kitchen bedroom mirror bottle basket pillow
-    blanket ladder hammer needle thread button jacket sweater shoes hat glove scarf pocket purse ticket train bus
-    bicycle bridge street village city country doctor nurse farmer singer dancer painter writer driver sister brother
-    mother father cousin friend baby family happy sunny little yellow purple green silver golden circle square triangle
-    corner center music piano guitar violin drum song dance movie theater camera computer internet keyboard program
-    football soccer tennis hockey baseball swimming running jumping reading summit address bubble puzzle balloon
-    pizza noodle hobby penny coffee committee mississippi possess success access process bookkeeper parallel""".split()
-)
+_ENGLISH = """
+strawberry banana apple cherry grape lemon melon orange peach pepper carrot tomato potato onion garlic butter
+cheese bread coffee cookie cake sugar honey water river ocean beach island mountain forest garden flower tree
+grass summer winter spring autumn morning evening night monday friday sunday moon star cloud rain snow wind
+storm rabbit tiger lion bear horse sheep monkey elephant giraffe turtle chicken duck eagle parrot spider
+butterfly dragon school teacher student pencil paper book letter number window door table chair kitchen bedroom
+mirror bottle basket pillow blanket ladder hammer needle thread button jacket sweater shoes hat glove scarf
+pocket purse ticket train bus bicycle bridge street village city country doctor nurse farmer singer dancer
+painter writer driver sister brother mother father cousin friend baby family happy sunny little yellow purple
+green silver golden circle square triangle corner center music piano guitar violin drum song dance movie theater
+camera computer internet keyboard program football soccer tennis hockey baseball swimming running jumping
+reading summit address bubble puzzle balloon pizza noodle hobby penny committee mississippi possess success
+access process bookkeeper parallel
+"""
+ENGLISH: tuple[str, ...] = tuple(_ENGLISH.split())
 _SHORT = tuple(word for word in ENGLISH if len(word) <= 6)
 _VOWELS, _CONSONANTS = "aeiou", "bcdfghjklmnprstvwz"
 _SYLLABLES = "가나다라마바사아자차카타파하고노도로모보소오조코구누두루무부수우주기니디리미비시이지"
@@ -36,9 +38,9 @@ _COUNT = (
     "'{w}'에서 {q}{of} 세면 몇 번입니까?",
 )
 _NTH = (
-    "'{w}'의 {n}째 글자는 무엇입니까?",
-    "'{w}'에서 {n}째 글자는?",
-    "'{w}'의 {n}째 글자를 쓰세요.",
+    "'{w}'의 {n} 글자는 무엇입니까?",
+    "'{w}'에서 {n} 글자는?",
+    "'{w}'의 {n} 글자를 쓰세요.",
 )
 _LENGTH = (
     "'{w}'의 글자 수는 몇 개입니까?",
@@ -114,22 +116,26 @@ def _count(rng: Random) -> Exercise:
         if 2 <= len(word) <= 13:
             break
     level = 1 if len(word) < 7 else 2 if len(word) < 10 else 3
+    key = f"letters:count:{letter}:{word}"
     if letter.isascii():
+        # A capital at the head, as of a name, but never of the letter in question: is S an s?
+        if word[0] != letter and rng.random() < 0.1:
+            word = word.capitalize()
         quoted = letter
         sub, topic, of = (letter_particle(letter, pair) for pair in ("이/가", "은/는", "을/를"))
     else:
         # Every syllable of the Korean pool is open.
         quoted, sub, topic, of = f"'{letter}'", "가", "는", "를"
     prompt = rng.choice(_COUNT).format(w=word, q=quoted, sub=sub, topic=topic, of=of)
-    return Exercise("letters", prompt, f"{wanted}번", f"letters:count:{letter}:{word}", "count", level)
+    return Exercise("letters", prompt, f"{wanted}번", key, "count", level)
 
 
 def _nth(rng: Random) -> Exercise:
     word, level = _english(rng) if rng.random() < 0.5 else _korean(rng)
     place = rng.randrange(min(len(word), len(_ORDINALS)))
-    ordinal = "첫" if place == 0 else _ORDINALS[place] + " 번"
+    ordinal = f"{_ORDINALS[place]} 번째"
     if rng.random() < 0.15:
-        place, ordinal = len(word) - 1, "뒤에서 첫"
+        place, ordinal = len(word) - 1, "마지막"
     prompt = rng.choice(_NTH).format(w=word, n=ordinal)
     key = f"letters:nth:{place}:{word}"
     return Exercise("letters", prompt, word[place], key, "nth", level, choices=tuple(word))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import pairwise, permutations
 from random import Random
 
 from dokja.build.hangul import particle
@@ -13,7 +13,7 @@ from .words import NAMES, NOUNS
 _PICK = {
     "largest": ("{l} 중 가장 큰 수는?", "가장 큰 수를 고르세요: {l}", "{l} 가운데 제일 큰 수는 무엇입니까?"),
     "smallest": ("{l} 중 가장 작은 수는?", "가장 작은 수를 고르세요: {l}", "{l} 가운데 제일 작은 수는 무엇입니까?"),
-    "middle": ("{l} 중 두 번째로 큰 수는?", "크기가 두 번째로 큰 수를 고르세요: {l}", "{l} 가운데 둘째로 큰 수는 무엇입니까?"),
+    "middle": ("{l} 중 두 번째로 큰 수는?", "두 번째로 큰 수를 고르세요: {l}", "{l} 가운데 둘째로 큰 수는?"),
 }  # fmt: skip
 _PICK_OF_TWO = {
     "largest": ("{l} 중 더 큰 수는?", "더 큰 수를 고르세요: {l}", "{l} 가운데 큰 수는 무엇입니까?"),
@@ -25,7 +25,11 @@ _SORT = (
 )
 _ALPHABET = (
     ("사전에 먼저 나오는 낱말은? {l}", "가나다순으로 앞에 오는 낱말은? {l}", "{l} 중 사전에서 앞에 있는 낱말은?"),
-    ("사전에 가장 늦게 나오는 낱말은? {l}", "가나다순으로 맨 뒤에 오는 낱말은? {l}", "{l} 중 사전에서 맨 뒤에 있는 낱말은?"),
+    (
+        "사전에 가장 늦게 나오는 낱말은? {l}",
+        "가나다순으로 맨 뒤에 오는 낱말은? {l}",
+        "{l} 중 사전에서 맨 뒤에 있는 낱말은?",
+    ),
 )
 
 
@@ -71,7 +75,7 @@ def _numbers(rng: Random, count: int) -> tuple[list[int], int]:
 
 
 def _pick(rng: Random) -> Exercise:
-    count = 2 if rng.random() < 0.35 else 3
+    count = 2 if rng.random() < 0.25 else 3
     numbers, level = _numbers(rng, count)
     ranked = sorted(numbers)
     if count == 2:
@@ -101,7 +105,7 @@ def _sort(rng: Random) -> Exercise:
 
 
 def _alphabet(rng: Random) -> Exercise:
-    count = 2 if rng.random() < 0.6 else 3
+    count = 2 if rng.random() < 0.45 else 3
     words = rng.sample(NOUNS, count)
     last = count == 3 and rng.random() < 0.5
     if count == 3 and not last:
@@ -126,7 +130,7 @@ def _names(rng: Random, count: int) -> list[str]:
 def _measures(rng: Random) -> Exercise:
     """Who is tallest, oldest or heaviest, each one's measure being given."""
     quality = rng.choice(_MEASURED)
-    count = 2 if rng.random() < 0.6 else 3
+    count = 2 if rng.random() < 0.45 else 3
     names = _names(rng, count)
     values: list[int] = []
     while len(values) < count:
@@ -150,9 +154,9 @@ def _measures(rng: Random) -> Exercise:
 def _chain(rng: Random) -> Exercise:
     """Who comes first or last by one comparison, or by two that share a person; said from either end, in any order."""
     quality = rng.choice(_QUALITIES)
-    count = 2 if rng.random() < 0.4 else 3
+    count = 2 if rng.random() < 0.35 else 3
     ranked = _names(rng, count)
-    pairs = list(zip(ranked, ranked[1:], strict=False))
+    pairs = list(pairwise(ranked))
     if rng.random() < 0.5:
         pairs.reverse()
     parts: list[str] = []

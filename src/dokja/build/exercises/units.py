@@ -11,35 +11,39 @@ from .words import unit_particle
 
 # Large unit, small unit, how many small ones make a large one, and the largest count that the questions use.
 _UNITS = (
-    ("m", "cm", 100, 50),
-    ("km", "m", 1000, 30),
+    ("m", "cm", 100, 99),
+    ("km", "m", 1000, 99),
     ("cm", "mm", 10, 99),
-    ("kg", "g", 1000, 30),
-    ("t", "kg", 1000, 20),
-    ("L", "mL", 1000, 30),
+    ("kg", "g", 1000, 99),
+    ("t", "kg", 1000, 50),
+    ("L", "mL", 1000, 50),
     ("시간", "분", 60, 12),
     ("분", "초", 60, 12),
     ("일", "시간", 24, 10),
     ("주", "일", 7, 20),
 )
 _MIXED = tuple(row for row in _UNITS if row[0] not in ("일", "주", "t"))
-# What is heard of in bundles: the thing, the bundle, its size, the piece.
+# What is counted in bundles: the thing, the bundle, its size, the piece.
 _BUNDLES = (
     ("연필", "다스", 12, "자루"),
     ("양말", "켤레", 2, "짝"),
-    ("장갑", "켤레", 2, "짝"),
+    ("신발", "켤레", 2, "짝"),
     ("달걀", "판", 30, "개"),
-    ("젓가락", "쌍", 2, "짝"),
     ("고등어", "손", 2, "마리"),
+    ("오징어", "축", 20, "마리"),
+    ("굴비", "두름", 20, "마리"),
+    ("김", "톳", 100, "장"),
+    ("마늘", "접", 100, "개"),
+    ("바늘", "쌈", 24, "개"),
 )
 _COINS = (10, 50, 100, 500)
 _NOTES = (1000, 5000, 10000)
 
 _CONVERT = (
-    "{q}{topic} 몇 {u}입니까?",
+    "{q}{topic} {ask}입니까?",
     "{q}{of} {u}{to} 나타내면?",
     "{q} = ( ){u}. 빈칸을 채운 답은?",
-    "{q}{topic} {u}{to} 얼마입니까?",
+    "{q}{of} {u}{to} 바꾸면 {ask}입니까?",
 )
 _SPLIT = (
     "{q}{topic} 몇 {v} 몇 {u}입니까?",
@@ -84,6 +88,7 @@ def _ask(rng: Random, quantity: str, last: str, wanted: str) -> str:
     return rng.choice(_CONVERT).format(
         q=quantity,
         u=wanted,
+        ask="며칠" if wanted == "일" else f"몇 {wanted}",
         topic=unit_particle(last, "은/는"),
         of=unit_particle(last, "을/를"),
         to=unit_particle(wanted, "으로/로"),
@@ -103,9 +108,9 @@ def _convert(rng: Random) -> Exercise:
 
 def _mixed(rng: Random) -> Exercise:
     large, small, size, most = rng.choice(_MIXED)
-    count = rng.randrange(1, min(most, 10))
+    count = rng.randrange(1, min(most, 20) if size > 60 else 10)
     # Round remainders where the step is a thousand: 2km 350m rather than 2km 347m.
-    rest = 50 * rng.randrange(1, size // 50) if size == 1000 else rng.randrange(1, size)
+    rest = 10 * rng.randrange(1, size // 10) if size == 1000 else rng.randrange(1, size)
     mixed, flat = f"{count}{large} {rest}{small}", f"{count * size + rest}{small}"
     level = 2 if size in (10, 100) or count < 4 else 3
     if rng.random() < 0.5:
@@ -124,7 +129,7 @@ def _mixed(rng: Random) -> Exercise:
 
 def _bundle(rng: Random) -> Exercise:
     thing, bundle, size, piece = rng.choice(_BUNDLES)
-    count = rng.randrange(1, 41 if size == 2 else 21)
+    count = rng.randrange(2, 31 if size in (2, 100) else 16)
     apart = rng.random() < 0.6
     unit, number = (bundle, count) if apart else (piece, count * size)
     prompt = rng.choice(_BUNDLE if apart else _UNBUNDLE).format(
@@ -138,7 +143,7 @@ def _bundle(rng: Random) -> Exercise:
         sub=particle(unit, "이/가"),
         of=particle(unit, "을/를"),
     )
-    level = 1 if size == 2 or count <= 5 else 2
+    level = 1 if size in (2, 100) or count <= 5 else 2
     if apart:
         return _exercise(prompt, f"{count * size}{piece}", f"{thing}:{count}{bundle}>{piece}", "bundle", level)
     return _exercise(prompt, f"{count}{bundle}", f"{thing}:{count * size}{piece}>{bundle}", "unbundle", level)
@@ -147,7 +152,7 @@ def _bundle(rng: Random) -> Exercise:
 def _money(rng: Random) -> Exercise:
     coin = rng.random() < 0.6
     value = rng.choice(_COINS if coin else _NOTES)
-    count = rng.randrange(2, 41)
+    count = rng.randrange(2, 41 if coin else 21)
     kind, counter = ("동전", "개") if coin else ("지폐", "장")
     add = rng.random() < 0.5
     prompt = rng.choice(_SUM if add else _HOW_MANY).format(
@@ -172,8 +177,8 @@ def _compare(rng: Random) -> Exercise:
     """Which of two quantities in different units is more; either is as likely to be, and to come first."""
     large, small, size, most = rng.choice(_MIXED)
     count = rng.randrange(1, min(most, 10) + 1)
-    step = max(1, size // 20)
-    other = count * size + step * rng.randrange(1, max(2, min(20, count * size // step))) * rng.choice((-1, 1))
+    step = max(1, size // 50)
+    other = count * size + step * rng.randrange(1, max(2, min(50, count * size // step))) * rng.choice((-1, 1))
     x, y = f"{count}{large}", f"{other}{small}"
     answer = x if count * size > other else y
     if rng.random() < 0.5:
