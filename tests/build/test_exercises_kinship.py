@@ -200,7 +200,7 @@ def test_a_speaker_is_never_asked_for_a_term_the_other_sex_uses() -> None:
         assert sex in ("", SPOKEN_BY.get(first, sex))
 
 
-def drawn(count: int = 4000) -> list[Exercise]:
+def drawn(count: int = 2500) -> list[Exercise]:
     return list(islice(exercises("kinship", "train", 31), count))
 
 

@@ -29,7 +29,7 @@ FINALS = dict(
 FINAL_NAMES = {value: key for key, value in FINALS.items()}
 
 
-def drawn(skill: str, count: int = 3000) -> list[Exercise]:
+def drawn(skill: str, count: int = 2000) -> list[Exercise]:
     return list(islice(exercises(skill, "train", 11), count))
 
 
@@ -97,7 +97,7 @@ def test_particles_in_questions_agree_with_the_word_before(skill: str) -> None:
             if sure and not (skill == "particles" and "(" in stem):
                 assert agrees(bare, particle, skill == "letters"), (text, bare, particle)
                 checked += 1
-    assert checked > 300
+    assert checked > 200
 
 
 def test_particles_agree_by_decomposition() -> None:
