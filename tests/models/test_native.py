@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -39,12 +39,16 @@ def check(forward: Callable[..., Tensor], *leaves: Tensor) -> None:
         size = truth.abs().max().item()
         size = size if size > 1e-6 else 1.0  # a gradient that is exactly zero comes out as rounding
         error, reference = ((x.double() - truth).abs().max().item() / size for x in (mine, other))
-        assert error <= max(4 * reference, 2e-6), (error, reference)
+        assert error <= max(4 * reference, 4e-6), (error, reference)
 
 
 @pytest.fixture(autouse=True)
-def _seed() -> None:
+def _one_thread() -> Iterator[None]:
     torch.manual_seed(0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # these tensors are too small for more
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("width", [1, 15, 16, 20, 24, 33, 96, 192, 512])
@@ -144,12 +148,8 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
 def test_two_threads_give_the_same_rows() -> None:
     x, weight = torch.randn(64, 48), torch.randn(48)
     one = run(lambda x, w: ops.rms_norm(x, w, 1e-6), [x, weight])
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        two = run(lambda x, w: ops.rms_norm(x, w, 1e-6), [x, weight])
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(2)
+    two = run(lambda x, w: ops.rms_norm(x, w, 1e-6), [x, weight])
     assert torch.equal(one[0], two[0])
     assert torch.equal(one[1], two[1])
     torch.testing.assert_close(one[2], two[2])

@@ -50,7 +50,7 @@ def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, *, window: int | N
     is ever built.
     """
     length, groups = q_BTHD.shape[1], q_BTHD.shape[2] // k_BTKD.shape[2]
-    if native.takes(q_BTHD, k_BTKD, v_BTKD) and groups <= native.MAX_GROUP:
+    if native.takes(q_BTHD, k_BTKD, v_BTKD) and native.attention_takes(q_BTHD, k_BTKD, v_BTKD):
         return native.attention(q_BTHD, k_BTKD, v_BTKD, window, scale)
     q, k, v = (x.transpose(1, 2) for x in (q_BTHD, k_BTKD, v_BTKD))
     if groups > 1:

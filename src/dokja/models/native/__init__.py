@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from .build import library
-from .functions import MAX_GROUP, attention, cross_entropy, rms_norm, rotate, swiglu
+from .functions import attention, attention_takes, cross_entropy, rms_norm, rotate, swiglu
 
-__all__ = ["MAX_GROUP", "attention", "cross_entropy", "off", "rms_norm", "rotate", "swiglu", "takes"]
+__all__ = ["attention", "attention_takes", "cross_entropy", "off", "rms_norm", "rotate", "swiglu", "takes"]
 
 _off = False
 

@@ -27,11 +27,42 @@ inline Vec exp2(Vec x) {
   return x < -126.0f ? Vec{} : (Vec)((Int)p + ((Int)shifted << 23));
 }
 
+constexpr int64_t MAX_DIM = 256;
+const float ZEROS[MAX_DIM] = {};
+
 struct View {  // [batch, length, heads, dim], the last dimension contiguous
   const float* data;
   int64_t batch, length, head;
   const float* at(int64_t b, int64_t t, int64_t h) const { return data + b * batch + t * length + h * head; }
 };
+
+// out[d, i] = rows[i][d] * factor for W rows.
+inline void pack_transposed(const float* const* rows, int64_t dim, float factor, float* out, int64_t stride) {
+  vectors(dim, [&](int64_t d, int n) {
+    Vec r[W];
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++) r[i] = load_n(rows[i] + d, n);
+    transpose<W / 2>(r);
+    for (int i = 0; i < n; i++) store(out + (d + i) * stride, r[i] * factor);
+  });
+}
+
+// rows[i][d] = in[d, i] * factor[i] for up to W rows.
+inline void unpack_transposed(const float* in, int64_t stride, int64_t dim, Vec factor, float* const* rows, int count) {
+  vectors(dim, [&](int64_t d, int n) {
+    Vec r[W] = {};
+    for (int i = 0; i < n; i++) r[i] = load(in + (d + i) * stride) * factor;
+    transpose<W / 2>(r);
+    float buffer[W][W];
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++) store(buffer[i], r[i]);
+    for (int i = 0; i < count; i++) store_n(rows[i] + d, load(buffer[i]), n);
+  });
+}
+
+inline void copy(const float* from, int64_t n, float* to) {
+  vectors(n, [&](int64_t i, int part) { store_n(to + i, load_n(from + i, part), part); });
+}
 
 struct Shape {
   int64_t batch, length, heads, kv_heads, dim, value, window;
@@ -44,14 +75,16 @@ struct Shape {
 
 // One block of queries: positions first .. first + count - 1, each with every head of one group.
 struct Block {
-  int64_t first, count, group, head, window;
+  int64_t first, count, group, head, window, used;  // used: lanes that hold a query
   Vec position[VECS];  // of each lane, as floats: exact up to 2^24
 
   Block(const Shape& s, int64_t kv_head, int64_t start) : first(start), group(s.group()), window(s.window) {
     count = std::min(s.positions(), s.length - first);
     head = kv_head * group;
     float p[LANES];
-    for (int64_t lane = 0; lane < LANES; lane++) p[lane] = (float)(first + std::min(lane / group, count - 1));
+    for (int64_t& lane = used = 0; lane < count * group;)
+      for (int64_t g = 0, t = first + lane / group; g < group; g++) p[lane++] = (float)t;
+    for (int64_t lane = used; lane < LANES; lane++) p[lane] = (float)last();
     for (int i = 0; i < VECS; i++) position[i] = load(p + i * W);
   }
   int64_t last() const { return first + count - 1; }
@@ -67,38 +100,44 @@ struct Block {
       for (int64_t g = 0; g < group; g++) f(first + p, head + g, p * group + g);
   }
   // [lane, dim] of x, transposed to [dim, LANES]; unused lanes are zero.
-  void pack_transposed(const View& x, int64_t b, int64_t dim, float factor, float* out) const {
-    if (count * group < LANES) std::memset(out, 0, sizeof(float) * dim * LANES);
-    lanes([&](int64_t t, int64_t h, int64_t lane) {
-      const float* in = x.at(b, t, h);
-      for (int64_t d = 0; d < dim; d++) out[d * LANES + lane] = in[d] * factor;
-    });
+  void pack_columns(const View& x, int64_t b, int64_t dim, float factor, float* out) const {
+    const float* rows[LANES];
+    for (int64_t lane = used; lane < LANES; lane++) rows[lane] = ZEROS;
+    lanes([&](int64_t t, int64_t h, int64_t lane) { rows[lane] = x.at(b, t, h); });
+    for (int64_t lane = 0; lane < LANES; lane += W) pack_transposed(rows + lane, dim, factor, out + lane, LANES);
   }
   // The same as [LANES, width], zeros behind dim.
-  void pack(const View& x, int64_t b, int64_t dim, float factor, float* out, int64_t width) const {
+  void pack_rows(const View& x, int64_t b, int64_t dim, float factor, float* out, int64_t width) const {
     std::memset(out, 0, sizeof(float) * LANES * width);
     lanes([&](int64_t t, int64_t h, int64_t lane) {
       const float* in = x.at(b, t, h);
-      for (int64_t d = 0; d < dim; d++) out[lane * width + d] = in[d] * factor;
+      vectors(dim, [&](int64_t d, int n) { store(out + lane * width + d, load_n(in + d, n) * factor); });
     });
+  }
+  // Back from [dim, LANES], lane i multiplied by factor[i], to the rows of a contiguous [batch, length, heads, dim].
+  void unpack(const float* in, const Shape& s, int64_t b, int64_t dim, const Vec (&factor)[VECS], float* out) const {
+    float* rows[LANES];
+    lanes([&](int64_t t, int64_t h, int64_t lane) { rows[lane] = out + ((b * s.length + t) * s.heads + h) * dim; });
+    for (int i = 0; i * W < used; i++)
+      unpack_transposed(in + i * W, LANES, dim, factor[i], rows + i * W, (int)std::min<int64_t>(W, used - i * W));
   }
 };
 
-// Keys or values of one head, [length, dim]: as [padded, width] and as [dim, stride]; zeros behind.
+// Keys or values of one head, [length, dim]: as [padded, width], or as [dim, stride]; zeros behind.
 void pack_rows(const View& x, const Shape& s, int64_t b, int64_t h, int64_t dim, float* out, int64_t width) {
-  for (int64_t t = 0; t < s.padded(); t++) {
-    if (t < s.length) std::memcpy(out + t * width, x.at(b, t, h), sizeof(float) * dim);
-    const int64_t from = t < s.length ? dim : 0;
-    std::memset(out + t * width + from, 0, sizeof(float) * (width - from));
+  std::memset(out + s.length * width, 0, sizeof(float) * (s.padded() - s.length) * width);
+  for (int64_t t = 0; t < s.length; t++) {
+    copy(x.at(b, t, h), dim, out + t * width);
+    for (int64_t d = dim; d < width; d++) out[t * width + d] = 0.0f;
   }
 }
 
 void pack_columns(const View& x, const Shape& s, int64_t b, int64_t h, int64_t dim, float* out) {
-  for (int64_t t = 0; t < s.length; t++) {
-    const float* in = x.at(b, t, h);
-    for (int64_t d = 0; d < dim; d++) out[d * s.stride() + t] = in[d];
+  for (int64_t t = 0; t < s.padded(); t += W) {
+    const float* rows[W];
+    for (int64_t i = 0; i < W; i++) rows[i] = t + i < s.length ? x.at(b, t + i, h) : ZEROS;
+    pack_transposed(rows, dim, 1.0f, out + t, s.stride());
   }
-  for (int64_t d = 0; d < dim; d++) std::memset(out + d * s.stride() + s.length, 0, sizeof(float) * (s.stride() - s.length));
 }
 
 void forward_head(const Shape& s, const View& q, const View& k, const View& v, float scale, int64_t b, int64_t kv,
@@ -113,7 +152,7 @@ void forward_head(const Shape& s, const View& q, const View& k, const View& v, f
   pack_rows(v, s, b, kv, s.value, rows, values);
   for (int64_t start = 0; start < s.length; start += s.positions()) {
     const Block block(s, kv, start);
-    block.pack_transposed(q, b, s.dim, scale * LOG2E, queries);
+    block.pack_columns(q, b, s.dim, scale * LOG2E, queries);
     Vec peak[VECS], total[VECS] = {};
     for (int i = 0; i < VECS; i++) peak[i] = splat(LOWEST);
     std::memset(mixed, 0, sizeof(float) * values * LANES);
@@ -146,17 +185,15 @@ void forward_head(const Shape& s, const View& q, const View& k, const View& v, f
       }
       gemm<1>(values, LANES, n, rows + key * values, values, scores, LANES, mixed, LANES, true);
     }
-    float inverse[LANES], sums[LANES], peaks[LANES];
+    float logs[LANES];
+    Vec inverse[VECS];
     for (int i = 0; i < VECS; i++) {
-      store(inverse + i * W, 1.0f / total[i]);
-      store(sums + i * W, total[i]);
-      store(peaks + i * W, peak[i]);
+      inverse[i] = 1.0f / total[i];
+      store(logs + i * W, peak[i]);
+      for (int j = 0; j < W; j++) logs[i * W + j] += std::log2(total[i][j]);
     }
-    block.lanes([&](int64_t t, int64_t h, int64_t lane) {
-      const int64_t row = (b * s.length + t) * s.heads + h;
-      for (int64_t d = 0; d < s.value; d++) out[row * s.value + d] = mixed[d * LANES + lane] * inverse[lane];
-      log_sum[row] = peaks[lane] + std::log2(sums[lane]);
-    });
+    block.unpack(mixed, s, b, s.value, inverse, out);
+    block.lanes([&](int64_t t, int64_t h, int64_t lane) { log_sum[(b * s.length + t) * s.heads + h] = logs[lane]; });
   }
 }
 
@@ -182,14 +219,16 @@ void backward_head(const Shape& s, const View& q, const View& k, const View& v, 
   float* slopes = scores + KEYS * LANES;
   pack_columns(k, s, b, kv, s.dim, keys);
   pack_columns(v, s, b, kv, s.value, values);
+  Vec scales[VECS];
+  for (int i = 0; i < VECS; i++) scales[i] = splat(scale);
   pack_rows(k, s, b, kv, s.dim, rows, dims);
   std::memset(dk, 0, sizeof(float) * s.padded() * (wide + wide_value));
   for (int64_t start = 0; start < s.length; start += s.positions()) {
     const Block block(s, kv, start);
-    block.pack_transposed(q, b, s.dim, scale * LOG2E, queries);
-    block.pack(q, b, s.dim, scale, query_rows, wide);
-    block.pack_transposed(g, b, s.value, 1.0f, ups);
-    block.pack(g, b, s.value, 1.0f, up_rows, wide_value);
+    block.pack_columns(q, b, s.dim, scale * LOG2E, queries);
+    block.pack_rows(q, b, s.dim, scale, query_rows, wide);
+    block.pack_columns(g, b, s.value, 1.0f, ups);
+    block.pack_rows(g, b, s.value, 1.0f, up_rows, wide_value);
     std::memset(dq, 0, sizeof(float) * dims * LANES);
     float logs[LANES] = {}, pulls[LANES] = {};  // pull: sum over values of out * dout
     block.lanes([&](int64_t t, int64_t h, int64_t lane) {
@@ -221,15 +260,12 @@ void backward_head(const Shape& s, const View& q, const View& k, const View& v, 
       gemm<LANES>(n, wide_value, LANES, scores, 1, up_rows, wide_value, dv + key * wide_value, wide_value, true);
       gemm<LANES>(n, wide, LANES, slopes, 1, query_rows, wide, dk + key * wide, wide, true);
     }
-    block.lanes([&](int64_t t, int64_t h, int64_t lane) {
-      float* to = grad.q + ((b * s.length + t) * s.heads + h) * s.dim;
-      for (int64_t d = 0; d < s.dim; d++) to[d] = dq[d * LANES + lane] * scale;
-    });
+    block.unpack(dq, s, b, s.dim, scales, grad.q);
   }
   for (int64_t t = 0; t < s.length; t++) {
     const int64_t row = (b * s.length + t) * s.kv_heads + kv;
-    std::memcpy(grad.k + row * s.dim, dk + t * wide, sizeof(float) * s.dim);
-    std::memcpy(grad.v + row * s.value, dv + t * wide_value, sizeof(float) * s.value);
+    copy(dk + t * wide, s.dim, grad.k + row * s.dim);
+    copy(dv + t * wide_value, s.value, grad.v + row * s.value);
   }
 }
 
@@ -243,7 +279,8 @@ Scratch& thread_scratch() {
 extern "C" {
 
 // q: [batch, length, heads, dim], k: [batch, length, kv_heads, dim], v: [.., value], each with three strides;
-// out: [batch, length, heads, value] and log_sum: [batch, length, heads] contiguous. heads / kv_heads <= 32.
+// out: [batch, length, heads, value] and log_sum: [batch, length, heads] contiguous. heads / kv_heads <= LANES,
+// dim and value <= MAX_DIM.
 int dokja_attention(const int64_t* shape, float scale, const float* q, const float* k, const float* v,
                     const int64_t* strides, float* out, float* log_sum, int threads) {
   const Shape s = {shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6]};

@@ -126,7 +126,9 @@ class _CrossEntropy(torch.autograd.Function):
         return out, None, None
 
 
-MAX_GROUP = 32  # query heads per key/value head that a block of lanes can hold
+def attention_takes(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor) -> bool:
+    """Whether the kernel's blocks hold these shapes (LANES and MAX_DIM in attention.cpp)."""
+    return q_BTHD.shape[2] <= 32 * k_BTKD.shape[2] and max(q_BTHD.shape[3], v_BTKD.shape[3]) <= 256
 
 
 def _attention_arguments(q: Tensor, k: Tensor, v: Tensor, window: int, scale: float) -> tuple[Any, ...]:

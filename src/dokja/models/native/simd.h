@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <algorithm>
+#include <utility>
 
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
@@ -85,6 +86,25 @@ inline Vec exp(Vec x) {
 }
 
 inline Vec sigmoid(Vec x) { return 1.0f / (1.0f + exp(-x)); }
+
+// Transposes W vectors in place: log2(W) rounds, each exchanging off-diagonal squares of HALF x HALF.
+template <int HALF, int... I>
+inline void exchange(Vec& a, Vec& b, std::integer_sequence<int, I...>) {
+  const Vec x = a, y = b;
+#ifdef __clang__
+  a = __builtin_shufflevector(x, y, (I & HALF ? W + I - HALF : I)...);
+  b = __builtin_shufflevector(x, y, (I & HALF ? W + I : I + HALF)...);
+#else
+  a = __builtin_shuffle(x, y, Int{(I & HALF ? W + I - HALF : I)...});
+  b = __builtin_shuffle(x, y, Int{(I & HALF ? W + I : I + HALF)...});
+#endif
+}
+template <int HALF> inline void transpose(Vec (&r)[W]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < W; i++)
+    if (!(i & HALF)) exchange<HALF>(r[i], r[i + HALF], std::make_integer_sequence<int, W>());
+  if constexpr (HALF > 1) transpose<HALF / 2>(r);
+}
 
 // Runs f(begin, end, thread) over [0, n), cut evenly among threads.
 template <class F> inline void parallel(int64_t n, int threads, F f) {
