@@ -46,9 +46,11 @@ def score_scale(yarn: Yarn | None) -> float:
 
 @lru_cache(maxsize=64)
 def _table(rope: Rope, dim: int, length: int, device: str) -> tuple[Tensor, Tensor]:
-    angles = torch.outer(torch.arange(length, dtype=torch.float32), inverse_frequencies(rope, dim))
-    scale = rotation_scale(rope.yarn)
-    return (angles.cos() * scale).to(device), (angles.sin() * scale).to(device)
+    # The table outlives the call: made under inference mode it could not be used in training afterwards.
+    with torch.inference_mode(False):
+        angles = torch.outer(torch.arange(length, dtype=torch.float32), inverse_frequencies(rope, dim))
+        scale = rotation_scale(rope.yarn)
+        return (angles.cos() * scale).to(device), (angles.sin() * scale).to(device)
 
 
 def rotate(x_BTHD: Tensor, rope: Rope, position_BT: Tensor | None, length: int) -> Tensor:

@@ -36,8 +36,8 @@ class Team(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     state: Mapped[str] = mapped_column(default="in")  # in, out, winner
     out_stage: Mapped[int | None] = mapped_column(default=None)
-    spec: Mapped[Any] = mapped_column(JSON, default=None)  # None until its tokenizer and data are ready
-    ends: Mapped[Any] = mapped_column(JSON, default=None)
+    spec: Mapped[Any] = mapped_column(JSON, nullable=True, default=None)  # None until its tokenizer and data are ready
+    ends: Mapped[Any] = mapped_column(JSON, nullable=True, default=None)
     step: Mapped[int] = mapped_column(default=0)
     seconds: Mapped[float] = mapped_column(default=0.0)  # of training, for the rates in the report
     curve: Mapped[Any] = mapped_column(JSON, default=list)  # [[step, mean loss since the point before], ...]
@@ -50,7 +50,7 @@ class Judgement(Base):
     stage: Mapped[int] = mapped_column(primary_key=True)
     team: Mapped[str] = mapped_column(ForeignKey("teams.name"), primary_key=True)
     raw: Mapped[Any] = mapped_column(JSON)  # bits of each held-out document, hits of each exercise, a sample of writing
-    result: Mapped[Any] = mapped_column(JSON, default=None)
+    result: Mapped[Any] = mapped_column(JSON, nullable=True, default=None)
 
 
 class Baseline(Base):
