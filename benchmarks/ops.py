@@ -41,6 +41,13 @@ def cases() -> dict[str, tuple[Callable[[], Tensor], list[Tensor]]]:
         q, k, v = leaf(BATCH, LENGTH, heads, dim), leaf(BATCH, LENGTH, kv, dim), leaf(BATCH, LENGTH, kv, value)
         made[f"attention {heads}:{kv} x {dim}/{value}, window {window}"] = (
             lambda q=q, k=k, v=v, w=window: ops.attention(q, k, v, window=w, scale=q.shape[-1] ** -0.5), [q, k, v])
+    for hidden in (48, 96):
+        x, gate_up, down = leaf(TOKENS, 128), leaf(32, 128, 2 * hidden), leaf(32, hidden, 128)
+        expert, weight = torch.rand(TOKENS, 32).topk(2).indices, leaf(TOKENS, 2)
+        load = expert.flatten().bincount(minlength=32)
+        made[f"experts 32 x 128 x {hidden}, 2 active"] = (
+            lambda x=x, g=gate_up, d=down, e=expert, w=weight, n=load: ops.experts(x, g, d, e, w, n),
+            [x, gate_up, down, weight])
     return made
 
 

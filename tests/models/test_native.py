@@ -135,6 +135,24 @@ def test_attention_of_huge_scores_is_finite() -> None:
     assert all(x.isfinite().all() for x in results)
 
 
+@pytest.mark.parametrize(("tokens", "active", "experts", "width", "hidden"), [
+    (1, 1, 1, 16, 8), (37, 2, 5, 32, 24), (64, 3, 40, 48, 16), (200, 2, 4, 128, 48)])
+def test_experts(tokens: int, active: int, experts: int, width: int, hidden: int) -> None:
+    x, weight = torch.randn(tokens, width), torch.rand(tokens, active)
+    gate_up, down = torch.randn(experts, width, 2 * hidden) * 0.2, torch.randn(experts, hidden, width) * 0.2
+    expert = torch.rand(tokens, experts).topk(active).indices
+    load = expert.flatten().bincount(minlength=experts)
+
+    def forward(x: Tensor, gate_up: Tensor, down: Tensor, weight: Tensor) -> Tensor:
+        if x.dtype is torch.float64:  # F.grouped_mm knows no float64
+            grouped = torch.stack([ops.swiglu(x @ one) @ two for one, two in zip(gate_up, down, strict=True)], dim=1)
+            chosen = grouped.gather(1, expert[..., None].expand(-1, -1, width))
+            return (chosen * weight[..., None]).sum(1)
+        return ops.experts(x, gate_up, down, expert, weight, load)
+
+    check(forward, x, gate_up, down, weight)
+
+
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
     x, weight, target = torch.randn(9, 33), torch.randn(33), torch.randint(33, (9,))
     assert torch.equal(ops.rms_norm(x, weight, 1e-6)[4:5], ops.rms_norm(x[4:5], weight, 1e-6))
@@ -160,7 +178,11 @@ def python(code: str, **environment: str) -> subprocess.Popen[str]:
                             stderr=subprocess.PIPE, env={**os.environ, **environment})
 
 
-BUILDS = "from dokja.models.native.build import library; print(library() is not None)"
+# One small file without optimisation: it is the race that matters.
+BUILDS = """from dokja.models.native import build
+build.SOURCES, build.BASE_FLAGS = ("rows.cpp",), ("-O0", "-std=c++17", "-fPIC", "-shared", "-w")
+import ctypes; print(hasattr(ctypes.CDLL(str(build.build())), "dokja_rms_norm"))
+"""
 
 
 def test_processes_that_build_at_once_share_one_library(tmp_path: object) -> None:

@@ -39,7 +39,7 @@ def route(scores_NE: Tensor, bias_E: Tensor | None, router: Router, active: int)
 
 
 class MixtureOfExperts(nn.Module):
-    """Routed experts and shared ones, summed. Nothing is dropped: tokens are sorted by expert and multiplied in groups.
+    """Routed experts and shared ones, summed. No token is dropped.
 
     Weights of experts are stacked: gate_up [E, C, 2F], down [E, F, C].
     load_E: how many tokens each expert got in the last forward pass; balance: the auxiliary loss of that pass
@@ -67,12 +67,7 @@ class MixtureOfExperts(nn.Module):
             if not self.moe.router.bias:
                 share = scores / (scores.sum(-1, keepdim=True) + 1e-20)
                 self.balance = self.moe.experts * (load / load.sum() * share.mean(0)).sum()
-        order = expert.flatten().argsort(stable=True)
-        token = order // self.moe.active
-        counts = load.tolist()
-        hidden = ops.swiglu(ops.grouped_linear(x[token], self.gate_up, counts))
-        out = ops.grouped_linear(hidden, self.down, counts) * weight.flatten()[order, None].to(x.dtype)
-        mixed = torch.zeros_like(x).index_add(0, token, out)
+        mixed = ops.experts(x, self.gate_up, self.down, expert, weight, load)
         if self.shared is not None:
             mixed = mixed + self.shared(x)
         return mixed.view_as(x_BTC)

@@ -90,6 +90,22 @@ def grouped_linear(x_ND: Tensor, weight_EDF: Tensor, counts: list[int]) -> Tenso
     return F.grouped_mm(x_ND, weight_EDF, offs=ends)
 
 
+def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tensor, weight_NA: Tensor,
+            load_E: Tensor) -> Tensor:
+    """Each token through the experts that it chose, summed with its weights; [N, C].
+
+    gate_up: [E, C, 2F]; down: [E, F, C]; load_E: how many tokens chose each expert.
+    """
+    if native.takes(x_NC, gate_up_ECF, down_EFC, weight_NA) and native.experts_take(gate_up_ECF):
+        return native.experts(x_NC, gate_up_ECF, down_EFC, expert_NA, weight_NA)
+    order = expert_NA.flatten().argsort(stable=True)
+    token = order // expert_NA.shape[1]
+    counts = load_E.tolist()
+    hidden = swiglu(grouped_linear(x_NC[token], gate_up_ECF, counts))
+    out = grouped_linear(hidden, down_EFC, counts) * weight_NA.flatten()[order, None].to(x_NC.dtype)
+    return torch.zeros_like(x_NC).index_add(0, token, out)
+
+
 def cross_entropy(logits_NV: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
     """(sum of -log p(target), number of targets) in nats; targets of -100 do not count."""
     if native.takes(logits_NV):

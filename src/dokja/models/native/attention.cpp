@@ -36,34 +36,6 @@ struct View {  // [batch, length, heads, dim], the last dimension contiguous
   const float* at(int64_t b, int64_t t, int64_t h) const { return data + b * batch + t * length + h * head; }
 };
 
-// out[d, i] = rows[i][d] * factor for W rows.
-inline void pack_transposed(const float* const* rows, int64_t dim, float factor, float* out, int64_t stride) {
-  vectors(dim, [&](int64_t d, int n) {
-    Vec r[W];
-#pragma GCC unroll 16
-    for (int i = 0; i < W; i++) r[i] = load_n(rows[i] + d, n);
-    transpose<W / 2>(r);
-    for (int i = 0; i < n; i++) store(out + (d + i) * stride, r[i] * factor);
-  });
-}
-
-// rows[i][d] = in[d, i] * factor[i] for up to W rows.
-inline void unpack_transposed(const float* in, int64_t stride, int64_t dim, Vec factor, float* const* rows, int count) {
-  vectors(dim, [&](int64_t d, int n) {
-    Vec r[W] = {};
-    for (int i = 0; i < n; i++) r[i] = load(in + (d + i) * stride) * factor;
-    transpose<W / 2>(r);
-    float buffer[W][W];
-#pragma GCC unroll 16
-    for (int i = 0; i < W; i++) store(buffer[i], r[i]);
-    for (int i = 0; i < count; i++) store_n(rows[i] + d, load(buffer[i]), n);
-  });
-}
-
-inline void copy(const float* from, int64_t n, float* to) {
-  vectors(n, [&](int64_t i, int part) { store_n(to + i, load_n(from + i, part), part); });
-}
-
 struct Shape {
   int64_t batch, length, heads, kv_heads, dim, value, window;
   int64_t group() const { return heads / kv_heads; }
@@ -267,11 +239,6 @@ void backward_head(const Shape& s, const View& q, const View& k, const View& v, 
     copy(dk + t * wide, s.dim, grad.k + row * s.dim);
     copy(dv + t * wide_value, s.value, grad.v + row * s.value);
   }
-}
-
-Scratch& thread_scratch() {
-  static thread_local Scratch scratch;
-  return scratch;
 }
 
 }  // namespace

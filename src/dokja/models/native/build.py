@@ -13,7 +13,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-SOURCES = ("rows.cpp", "attention.cpp")
+SOURCES = ("rows.cpp", "attention.cpp", "experts.cpp")
 HEADERS = ("simd.h", "gemm.h")
 # No -ffast-math: the exponential's rounding trick and infinities must survive.
 BASE_FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared",
@@ -101,6 +101,8 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "cross_entropy_backward": (_P, _I, _I, _P, _F, _P, _P, _P, _N),
     "attention": (_P, _F, _P, _P, _P, _P, _P, _P, _N),
     "attention_backward": (_P, _F, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _N),
+    "experts": (_P,) * 9 + (_N,),
+    "experts_backward": (_P,) * 13 + (_N,),
 }
 
 

@@ -158,6 +158,35 @@ class _Attention(torch.autograd.Function):
         return dq, dk, dv, None, None
 
 
+def experts_take(gate_up_ECF: Tensor) -> bool:
+    """Whether the kernel's tiles hold these widths."""
+    return gate_up_ECF.shape[1] % 16 == 0 and gate_up_ECF.shape[2] % 16 == 0
+
+
+class _Experts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gate_up: Tensor, down: Tensor, expert: Tensor, weight: Tensor) -> Tensor:
+        kept = [tensor.contiguous() for tensor in (x, gate_up, down, expert, weight)]
+        count, hidden = expert.numel(), down.shape[1]
+        shape = (ctypes.c_int64 * 5)(*expert.shape, *down.shape[:1], x.shape[1], hidden)
+        before, out = torch.empty(count + 16 * down.shape[0], 2 * hidden), torch.empty(x.shape)
+        call("experts", shape, *kept, before, torch.empty(count, x.shape[1]), out)
+        ctx.save_for_backward(*kept, before)
+        ctx.kernel_shape = shape
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *kept, before = ctx.saved_tensors
+        x, gate_up, down, expert, weight = kept
+        dx, dgate_up, ddown, dweight = (torch.empty(of.shape) for of in (x, gate_up, down, weight))
+        slots = torch.empty(expert.numel(), x.shape[1])
+        arguments = (*kept, before, grad.contiguous(), slots, dx, dgate_up, ddown, dweight)
+        call("experts_backward", ctx.kernel_shape, *arguments)
+        return dx, dgate_up, ddown, None, dweight
+
+
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
 
@@ -178,3 +207,8 @@ def cross_entropy(logits_NV: Tensor, target_N: Tensor, scale: float = 1.0) -> Te
 def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, window: int | None, scale: float) -> Tensor:
     length = q_BTHD.shape[1]
     return _Attention.apply(q_BTHD, k_BTKD, v_BTKD, window or length, scale)  # type: ignore[no-untyped-call]
+
+
+def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tensor, weight_NA: Tensor) -> Tensor:
+    arguments = (x_NC, gate_up_ECF, down_EFC, expert_NA, weight_NA)
+    return _Experts.apply(*arguments)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-// A matrix product for operands that fit the cache: no packing inside, tiles held in registers.
+// A matrix product for operands that fit the cache: no packing inside, tiles held in registers; and what packs them.
 #pragma once
 
 #include "simd.h"
@@ -52,6 +52,34 @@ inline void gemm(int64_t m, int64_t n, int64_t depth, const float* a, int64_t ak
     }
     j += width * W;
   }
+}
+
+// out[d, i] = rows[i][d] * factor for W rows.
+inline void pack_transposed(const float* const* rows, int64_t dim, float factor, float* out, int64_t stride) {
+  vectors(dim, [&](int64_t d, int n) {
+    Vec r[W];
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++) r[i] = load_n(rows[i] + d, n);
+    transpose<W / 2>(r);
+    for (int i = 0; i < n; i++) store(out + (d + i) * stride, r[i] * factor);
+  });
+}
+
+// rows[i][d] = in[d, i] * factor[i] for up to W rows.
+inline void unpack_transposed(const float* in, int64_t stride, int64_t dim, Vec factor, float* const* rows, int count) {
+  vectors(dim, [&](int64_t d, int n) {
+    Vec r[W];
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++) r[i] = i < n ? load(in + (d + i) * stride) * factor : Vec{};
+    transpose<W / 2>(r);
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++)
+      if (i < count) store_n(rows[i] + d, r[i], n);
+  });
+}
+
+inline void copy(const float* from, int64_t n, float* to) {
+  vectors(n, [&](int64_t i, int part) { store_n(to + i, load_n(from + i, part), part); });
 }
 
 }  // namespace dokja

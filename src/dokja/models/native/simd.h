@@ -137,4 +137,9 @@ class Scratch {
   size_t size_ = 0;
 };
 
+inline Scratch& thread_scratch() {
+  static thread_local Scratch scratch;
+  return scratch;
+}
+
 }  // namespace dokja
