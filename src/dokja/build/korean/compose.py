@@ -25,12 +25,12 @@ KINDS: dict[str, float] = {
 _BOUNDS = tuple(accumulate(KINDS.values()))
 _NAMES = tuple(KINDS)
 _FILES = {
-    "story": ("stories.txt",),
+    "story": ("stories.txt", "tales.txt"),
     "diary": ("diaries.txt",),
     "notice": ("notices.txt",),
     "dialogue": ("dialogues.txt",),
     "explanation": ("explanations.txt",),
-    "question-answer": ("stories.txt", "notices.txt"),
+    "question-answer": ("stories.txt", "tales.txt", "notices.txt"),
     "conversation": ("conversations.txt",),
 }
 _ROLE: dict[str, Role] = {"U": "user", "B": "assistant"}
@@ -45,6 +45,18 @@ _ASK = tuple(
         "[이 글|다음 글]을 읽고 물음에 답해 주세요.//{text}//물음: {q}",
     )
 )
+
+
+_TELL = tuple(
+    template(text)
+    for text in (
+        "[짧은 이야기|이야기|재미있는 이야기] 하나 들려주세요.",
+        "심심해요. [이야기 하나 해 주세요|짧은 이야기를 듣고 싶어요].",
+        "잠자기 전에 들을 이야기를 하나 해 주세요.",
+        "안녕하세요? [오늘은 이야기를 듣고 싶어요|짧은 이야기를 지어 주세요].",
+    )
+)
+_TELLING = tuple(template(text) for text in ("", "네, [들어 보세요|이야기해 드릴게요]. ", "좋아요. "))
 
 
 @lru_cache(maxsize=64)
@@ -70,16 +82,30 @@ def _asked(frame: Frame, ctx: Context, rng: Random) -> Document:
     return Document("korean/question-answer", turns=tuple(turns))
 
 
+def _told(rng: Random) -> Document:
+    """The user asks for a story, hears one, and asks about it."""
+    frame = frame_set(*_FILES["story"]).pick(rng)
+    ctx = frame.plan(rng, "polite")
+    turns = [Turn("user", pick(rng, _TELL)(ctx, rng))]
+    turns.append(Turn("assistant", pick(rng, _TELLING)(ctx, rng) + frame.tell(ctx, rng)))
+    for asks, answers in rng.sample(frame.questions, min(len(frame.questions), 1 + int(rng.random() * 2))):
+        turns.append(Turn("user", pick(rng, asks)(ctx, rng)))
+        turns.append(Turn("assistant", pick(rng, answers)(ctx, rng)))
+    return Document("korean/conversation", turns=tuple(turns))
+
+
 def compose_document(seed: int, index: int) -> Document:
     """The document at `index` of a seed; ValueError for a negative index."""
     if index < 0:
         raise ValueError(f"document index {index} is negative; indices begin at 0")
     rng = _generator(seed, index)
     kind = _NAMES[bisect(_BOUNDS, rng.random() * _BOUNDS[-1])]
-    frame = frame_set(pick(rng, _FILES[kind])).pick(rng)
+    frame = frame_set(*_FILES[kind]).pick(rng)
     source = f"korean/{kind}"
     if kind == "question-answer":
         return _asked(frame, frame.plan(rng), rng)
+    if kind == "conversation" and rng.random() < 0.12:
+        return _told(rng)
     if kind == "conversation":
         ctx = frame.plan(rng, "polite" if rng.random() < 0.75 else "formal")
         return Document(source, turns=tuple(Turn(_ROLE[role], said) for role, said in frame.converse(ctx, rng)))

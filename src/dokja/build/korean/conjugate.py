@@ -37,7 +37,7 @@ FINAL_ENDINGS: dict[str, dict[str, str]] = {
 
 _BRIGHT = frozenset("ㅏㅑㅗ")
 _KEEP_I = frozenset("피비기시띠끼")  # one-syllable stems in ㅣ that are written uncontracted: 피어, 비어
-_NOT_HONORIFIC = frozenset(("마시", "모시", "쑤시", "들이마시", "부시", "눈부시"))
+_NOT_HONORIFIC = frozenset(("마시", "모시", "쑤시", "들이마시", "적시", "부시", "눈부시"))
 _MERGE = {"ㅏ": "ㅏ", "ㅓ": "ㅓ", "ㅐ": "ㅐ", "ㅔ": "ㅔ", "ㅕ": "ㅕ", "ㅗ": "ㅘ", "ㅜ": "ㅝ", "ㅣ": "ㅕ", "ㅚ": "ㅙ"}
 _OPEN_WIDE = {"ㅏ": "ㅐ", "ㅑ": "ㅒ", "ㅓ": "ㅐ", "ㅕ": "ㅖ"}  # ㅎ irregular: 빨갛다 빨개, 하얗다 하얘, 어떻다 어때
 
@@ -104,7 +104,7 @@ def infinitive(stem: str, irregular: str = "") -> str:
     if vowel == "ㅡ":
         bright = bool(head) and decompose(head[-1])[1] in _BRIGHT
         return head + compose(lead, "ㅏ" if bright else "ㅓ")
-    if vowel not in _MERGE or (not head and stem in _KEEP_I) or stem == "쇠":
+    if vowel not in _MERGE or (not head and stem in _KEEP_I) or stem in ("쇠", "아니"):
         return stem + "어"
     return head + compose(lead, _MERGE[vowel])
 
@@ -176,13 +176,16 @@ def conjugate(predicate: Predicate, ending: str) -> str:
     return stem + ending
 
 
-_COPULA_OPEN = {"는다": "다", "아요": "예요", "아": "야", "아서": "여서", "아도": "여도"}
-_COPULA_CLOSED = {"는다": "이다", "아요": "이에요", "아": "이야", "아서": "이어서", "아도": "이어도"}
+_COPULA_OPEN = {"아요": "예요", "아": "야", "아서": "여서", "아도": "여도"}
+_COPULA_CLOSED = {"아요": "이에요", "아": "이야", "아서": "이어서", "아도": "이어도"}
 
 
 @lru_cache(maxsize=65536)
 def copula(noun: str, ending: str) -> str:
     """The noun with 이다 and an ending: 책이었다, 나무였다, 책이에요, 나무예요, 나무입니다, 책인."""
+    if noun.endswith("'"):
+        core = noun.rstrip("'")
+        return noun + copula(core, ending)[len(core) :]
     opened = not final_of(noun)
     special = (_COPULA_OPEN if opened else _COPULA_CLOSED).get(ending)
     if special:
@@ -190,7 +193,7 @@ def copula(noun: str, ending: str) -> str:
     if ending.startswith("았"):
         rest = ending[1:]
         return noun + ("였" if opened else "이었") + rest
-    if ending in ("라서", "라고", "라는", "라도", "면", "지만", "고", "자", "니까", "지요", "죠", "네요", "든"):
+    if ending in ("라서", "라고", "라는", "라도", "면", "지만", "자", "니까", "지요", "죠", "네요", "든"):
         return noun + ("" if opened else "이") + ending
     if ending == "는군요":
         return noun + ("" if opened else "이") + "군요"

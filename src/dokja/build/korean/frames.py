@@ -4,8 +4,9 @@ Read from the .txt files beside this one:
 
     == name *2              a frame and its weight
     a = @name               slots, drawn in this order (world.slot); `style = plain formal` limits the registers
+    figures                 numbers in figures only
     (blank line)
-    sentence                a step: one line of it is used; `?` before its first line makes the step optional
+    sentence                a step: one line of it is used; `?` before one makes the step optional
     another way to say it
     (blank line)
     %                       a new paragraph
@@ -15,6 +16,7 @@ Read from the .txt files beside this one:
 
 from __future__ import annotations
 
+import re
 from bisect import bisect
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,6 +27,9 @@ from random import Random
 from dokja.build.korean.template import Context, Template, template
 from dokja.build.korean.world import Draw, pick, slot
 
+_POLITE = re.compile(r"(요|니다|니까|죠)[\]|.!?,]")
+_BARE = re.compile(r"(:은\}\?|'는\?)$")
+
 
 @dataclass(slots=True)
 class Step:
@@ -34,6 +39,25 @@ class Step:
     optional: bool = False
     paragraph: bool = False
     role: str = ""
+    # What each alternative needs of the conversation: the user's way of speaking, the user's name having been said.
+    registers: list[str] = field(default_factory=list)
+    named: list[bool] = field(default_factory=list)
+
+    def choose(self, rng: Random, register: str, introduced: bool) -> Template:
+        """An alternative that fits how the user speaks and that does not use a name nobody has said."""
+        fitting = [
+            alternative
+            for alternative, spoken, named in zip(self.alternatives, self.registers, self.named, strict=True)
+            if spoken in ("", register) and (introduced or not named)
+        ]
+        return pick(rng, fitting or self.alternatives)
+
+
+def register_of(source: str) -> str:
+    """How a user's line speaks: "polite" (해요체, 합니다체), "casual" (반말), or "" where it may be either."""
+    if _POLITE.search(source):
+        return "polite"
+    return "" if _BARE.search(source) else "casual"
 
 
 @dataclass(slots=True)
@@ -43,6 +67,7 @@ class Frame:
     name: str
     weight: float = 1.0
     styles: tuple[str, ...] = ("plain",)
+    figures: bool = False
     slots: list[Draw] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     questions: list[tuple[list[Template], list[Template]]] = field(default_factory=list)
@@ -51,7 +76,7 @@ class Frame:
         """Draw the slots: the facts of one text."""
         ctx: Context = {
             "_style": style or pick(rng, self.styles),
-            "_words": rng.random() < 0.6,
+            "_words": rng.random() < 0.6 and not self.figures,
             "_familiar": rng.random() < 0.5,
             "_used": set(),
         }
@@ -77,11 +102,20 @@ class Frame:
         """The plan as turns: ("U" or "B", what is said). An optional question goes with its answer."""
         turns: list[tuple[str, str]] = []
         skipping = False
+        register = "polite" if rng.random() < 0.5 else "casual"
+        name = ctx.get("a.n", "")
+        introduced = False
         for step in self.steps:
             if step.role == "U":
                 skipping = step.optional and rng.random() < 0.5
-            if not skipping:
-                turns.append((step.role, pick(rng, step.alternatives)(ctx, rng)))
+            if skipping:
+                continue
+            if step.role == "U":
+                said = step.choose(rng, register, True)(ctx, rng)
+                introduced = introduced or (bool(name) and name in said)
+            else:
+                said = step.choose(rng, "", introduced)(ctx, rng)
+            turns.append((step.role, said))
         return turns
 
 
@@ -115,6 +149,8 @@ def _parse(text: str) -> list[Frame]:
                 step = None
                 if frames and in_slots:
                     in_slots = False
+            elif in_slots and line == "figures":
+                frames[-1].figures = True
             elif in_slots and line.startswith("style ="):
                 frames[-1].styles = tuple(line.partition("=")[2].split())
             elif in_slots:
@@ -131,11 +167,14 @@ def _parse(text: str) -> list[Frame]:
                 frames[-1].questions[-1][1].append(template(line[3:]))
             else:
                 if step is None:
-                    step = Step(optional=line.startswith("?"))
+                    step = Step()
                     frames[-1].steps.append(step)
-                    line = line.removeprefix("?").strip()
+                if line.startswith("?"):
+                    step.optional, line = True, line[1:].strip()
                 if line.startswith(("U: ", "B: ")):
                     step.role, line = line[0], line[3:]
+                    step.registers.append(register_of(line) if step.role == "U" else "")
+                    step.named.append(step.role == "B" and "{a." in line)
                 step.alternatives.append(template(line))
         except (KeyError, ValueError, IndexError) as error:
             raise ValueError(f"line {number}: {line!r}: {error}") from error
@@ -143,10 +182,12 @@ def _parse(text: str) -> list[Frame]:
 
 
 @cache
-def frame_set(name: str) -> FrameSet:
-    """The frames of a data file; ValueError names the line of one that cannot be read."""
-    try:
-        frames = _parse(files(__package__).joinpath(name).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{name}, {error}") from error
+def frame_set(*names: str) -> FrameSet:
+    """The frames of data files; ValueError names the line of one that cannot be read."""
+    frames: list[Frame] = []
+    for name in names:
+        try:
+            frames += _parse(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{name}, {error}") from error
     return FrameSet(tuple(frames), tuple(accumulate(frame.weight for frame in frames)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from dokja.build.hangul import final_of
 from dokja.build.korean.conjugate import Predicate
 
 
@@ -93,29 +94,30 @@ def places() -> dict[str, tuple[str, ...]]:
     return {row[0]: tuple(words(row[1])) for row in rows("places.tsv")}
 
 
-# Endings of compound predicates that conjugate as their last part does: 도와주다 as 주다, 예뻐지다 as 지다.
-_LAST_PARTS = (
-    "하다", "되다", "주다", "지다", "나다", "가다", "오다", "보다", "내다", "이다", "거리다", "놓다", "두다", "리다",
-    "치다", "기다", "히다", "들다", "우다", "시키다", "서다", "먹다", "시다", "않다", "말다", "뜨다", "띄다", "쉬다",
-    "얻다", "섞다", "적다", "맡다", "남다", "넣다", "꺼내다", "뵙다", "건네다", "맞다", "놀라다", "떼다", "짜다",
-    "죽다", "쉬다", "다니다", "차다", "막다", "뛰다", "비치다", "헤매다", "맺다", "돋다", "갚다", "채다", "끊다",
-)  # fmt: skip
+# Finals and syllables after which a stem may be irregular: such a word must be in the lists.
+_DOUBTFUL = frozenset(("ㅂ", "ㄷ", "ㅅ", "ㅎ"))
+_REGULAR = ("뵙다", "않다", "놓다", "넣다", "얻다", "맡다")
 
 
 @cache
 def predicate(word: str) -> Predicate:
-    """The predicate of a dictionary form, which may have words before it (집에 가다); KeyError when it is unknown."""
+    """The predicate of a dictionary form, which may have words before it (집에 가다).
+
+    A word that is not listed conjugates as the listed verb it ends in (내밀다 as 밀다), or as a regular verb;
+    KeyError where it may be irregular, so that no form is a guess.
+    """
     last = word.rsplit(" ", 1)[-1]
-    for table, adjective in ((verbs(), False), (adjectives(), True)):
-        if last in table:
-            return Predicate(word, adjective, table[last].predicate.irregular)
-    if last in ("있다", "없다", "싶다", "아니다"):
-        return Predicate(word, adjective=True)
-    if last.endswith(("있다", "없다", "싶다")):
+    if last in verbs():
+        return Predicate(word, False, verbs()[last].predicate.irregular)
+    if last in adjectives():
+        return Predicate(word, True, adjectives()[last].predicate.irregular)
+    if last == "아니다" or last.endswith(("있다", "없다", "싶다")):
         return Predicate(word, adjective=True)
     if last.endswith("하다"):
         return Predicate(word, irregular="여")
-    for part in _LAST_PARTS:
-        if last.endswith(part):
-            return Predicate(word)
-    raise KeyError(f"{word!r} is in neither verbs.tsv nor adjectives.tsv")
+    for start in range(1, len(last) - 1):
+        if last[start:] in verbs():
+            return Predicate(word, False, verbs()[last[start:]].predicate.irregular)
+    if not last.endswith(_REGULAR) and (final_of(last[:-1]) in _DOUBTFUL or last.endswith("르다")):
+        raise KeyError(f"{word!r} is in neither verbs.tsv nor adjectives.tsv and may be irregular")
+    return Predicate(word)

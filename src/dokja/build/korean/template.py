@@ -2,6 +2,7 @@
 
     {a}           the slot's value
     {a:은}        with the particle that agrees (은/는 이/가 을/를 과/와 으로/로 ...)
+    {'a:이라는}   the value in quotation marks
     {n~개}        a number with its counter (세 개 or 3개, one way per document); {n~개:을} adds a particle
     {v^P} {가다^P}  a predicate from a slot, or written out, in an ending or a code of `conjugate.FINAL_ENDINGS`
     {x=N} {책=N}  a noun with 이다, likewise
@@ -15,7 +16,7 @@ from functools import cache, lru_cache
 from random import Random
 from typing import Any
 
-from dokja.build.hangul import counting, sino, with_particle
+from dokja.build.hangul import counting, particle, sino
 from dokja.build.korean.conjugate import FINAL_ENDINGS, conjugate, copula
 from dokja.build.korean.lexicon import predicate
 
@@ -41,8 +42,8 @@ SINO_COUNTERS = frozenset(
 
 @lru_cache(maxsize=65536)
 def attach(word: str, key: str) -> str:
-    """The word with the particle of PARTICLES that agrees with it."""
-    return with_particle(word, PARTICLES[key])
+    """The word with the particle of PARTICLES that agrees with it; a closing quotation mark is not read."""
+    return word + particle(word.rstrip("'"), PARTICLES[key])
 
 
 @lru_cache(maxsize=65536)
@@ -74,6 +75,9 @@ def _join(numeral: str, counter: str) -> str:
 def _value(body: str) -> Op:
     """A slot's value, or with ~ its number with a counter ($ where the counter is in a slot: {n~$o.c})."""
     name, tilde, counter = body.partition("~")
+    if name[0] == "'":
+        quoted = name[1:]
+        return lambda ctx, rng: f"'{ctx[quoted]}'"
     if not tilde:
         return lambda ctx, rng: str(ctx[name])
     if counter.startswith("$"):

@@ -8,6 +8,9 @@ A slot line is `keys = spec`. Specs:
     @scene           scenery: {s} the subject, {s.v} the verb said of it
     @adj             a description: {d} the adjective, {d.o} its subject
     @rows animals    one row of animals.tsv, a column to a key
+    @mainland        a city that one reaches over land
+    @kind            a noun {o} of a common class, {o.k} the class in words, {o.list} it among nouns of other classes
+    @predicate       a verb or adjective {v} in a short sentence: {v.o} its subject or complement with the particle
     @weekday @month @season ...   one of SERIES
     #fruit+berry     a noun of these classes; {o.c} is its counter
     3..9  500..3000/100   a number, with a step
@@ -31,6 +34,7 @@ Draw = Callable[[Context, Random], None]
 
 SERIES: dict[str, tuple[str, ...]] = {
     "weekday": ("월요일", "화요일", "수요일", "목요일", "금요일", "토요일", "일요일"),
+    "workday": ("월요일", "화요일", "수요일", "목요일", "금요일"),
     "season": ("봄", "여름", "가을", "겨울"),
     "hour": ("오전 아홉 시", "오전 열 시", "오전 열한 시", "오후 한 시", "오후 두 시", "오후 세 시", "오후 네 시",
              "오후 다섯 시", "저녁 여섯 시", "저녁 일곱 시"),
@@ -118,8 +122,8 @@ def _pair(key: str, second: str, pairs: Callable[[], tuple[tuple[str, str], ...]
 
 
 def _noun(key: str, spec: str) -> Draw:
-    classes = lexicon.words(spec.replace("+", ","))
-    counter_of = {word: lexicon.counters()[name[1:]] for name in classes for word in lexicon.nouns()[name[1:]]}
+    classes = spec.lstrip("#").split("+")
+    counter_of = {word: lexicon.counters()[name] for name in classes for word in lexicon.nouns()[name]}
     items = tuple(counter_of)
 
     def draw(ctx: Context, rng: Random) -> None:
@@ -167,6 +171,45 @@ def _texts(keys: list[str], spec: str) -> Draw:
     def draw(ctx: Context, rng: Random) -> None:
         for key, part in zip(keys, pick(rng, options), strict=True):
             ctx[key] = part(ctx, rng)
+
+    return draw
+
+
+def _noun_kind(key: str) -> Draw:
+    classes = table("classes")
+
+    def draw(ctx: Context, rng: Random) -> None:
+        chosen, label, family = pick(rng, classes)
+        # The other three come from other families, so that only one noun answers the question.
+        others: list[str] = []
+        taken = {family}
+        while len(others) < 3:
+            name, _, of = pick(rng, classes)
+            if of not in taken:
+                taken.add(of)
+                others.append(pick(rng, lexicon.nouns()[name]))
+        ctx[key], ctx[key + ".k"] = pick(rng, lexicon.nouns()[chosen]), label
+        listed = [ctx[key], *others]
+        rng.shuffle(listed)
+        ctx[key + ".list"] = ", ".join(listed)
+
+    return draw
+
+
+def _predicate(key: str) -> Draw:
+    """A word of verbs.tsv or adjectives.tsv that has nouns to go with."""
+    frames = [
+        frame
+        for frame in (*lexicon.adjectives().values(), *lexicon.verbs().values())
+        if frame.nouns and frame.particle in PARTICLES
+    ]
+
+    def draw(ctx: Context, rng: Random) -> None:
+        frame = pick(rng, frames)
+        ctx[key] = frame.predicate.word
+        noun = pick(rng, frame.nouns)
+        ctx[key + ".o"] = with_particle(noun, PARTICLES[frame.particle])
+        ctx[key + ".k"] = "모양이나 느낌을 나타내는 말" if frame.predicate.adjective else "움직임을 나타내는 말"
 
     return draw
 
@@ -222,6 +265,13 @@ def slot(line: str) -> Draw:
             return _pair(key, ".v", _scenes, "")
         if kind == "adj":
             return _pair(key, "", _adjective_pairs, ".o")
+        if kind == "mainland":
+            islands = ("울릉", "제주", "서귀포")
+            return _series(key, tuple(city for city in lexicon.places()["city"] if city not in islands))
+        if kind == "kind":
+            return _noun_kind(key)
+        if kind == "predicate":
+            return _predicate(key)
         if kind in _PLACE_CLASSES:
             return _series(key, lexicon.places()[kind])
         return _series(key, SERIES[kind])
