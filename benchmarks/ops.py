@@ -26,9 +26,9 @@ def cases() -> dict[str, tuple[Callable[[], Tensor], list[Tensor]]]:
     for width in (96, 192):
         x, weight = leaf(TOKENS, width), leaf(width)
         made[f"rms_norm {width}"] = (lambda x=x, w=weight: ops.rms_norm(x, w, 1e-6), [x, weight])
-    qkv, weight = leaf(BATCH, LENGTH, 10 * 24), leaf(24)
+    qkv, head_weight = leaf(BATCH, LENGTH, 10 * 24), leaf(24)
     head = lambda: qkv[..., :192].unflatten(-1, (8, 24))
-    made["rms_norm 8 x 24 of qkv"] = (lambda: ops.rms_norm(head(), weight, 1e-6), [qkv, weight])
+    made["rms_norm 8 x 24 of qkv"] = (lambda: ops.rms_norm(head(), head_weight, 1e-6), [qkv, head_weight])
     angle = torch.outer(torch.arange(LENGTH), torch.rand(12))
     made["rotate 8 x 24 of qkv"] = (lambda: ops.rotate(head(), angle.cos(), angle.sin()), [qkv])
     for width in (256, 512):

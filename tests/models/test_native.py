@@ -153,6 +153,13 @@ def test_experts(tokens: int, active: int, experts: int, width: int, hidden: int
     check(forward, x, gate_up, down, weight)
 
 
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="rms_norm: the shapes"):
+        ops.rms_norm(torch.randn(2, 8), torch.randn(7), 1e-6)
+    with pytest.raises(ValueError, match="attention: the shapes"):
+        ops.attention(torch.randn(1, 4, 2, 8), torch.randn(1, 4, 2, 8), torch.randn(1, 5, 2, 8), window=None, scale=1.0)
+
+
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
     x, weight, target = torch.randn(9, 33), torch.randn(33), torch.randint(33, (9,))
     assert torch.equal(ops.rms_norm(x, weight, 1e-6)[4:5], ops.rms_norm(x[4:5], weight, 1e-6))

@@ -40,6 +40,12 @@ def _two_levels(x: Tensor) -> tuple[Tensor, tuple[int, int, int, int]]:
     return x, (x.numel() // (inner * x.shape[-1]), x.stride(-3), inner, x.stride(-2))
 
 
+def _match(name: str, fits: bool) -> None:
+    """Kernels trust their shapes, so these are checked before memory is read."""
+    if not fits:
+        raise ValueError(f"{name}: the shapes do not fit together")
+
+
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -188,27 +194,38 @@ class _Experts(torch.autograd.Function):
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    _match("rms_norm", weight.shape == x.shape[-1:])
     return _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
+    _match("swiglu", gate_up.shape[-1] % 2 == 0)
     return _SwiGLU.apply(gate_up)  # type: ignore[no-untyped-call]
 
 
 def rotate(x_BTHD: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tensor:
+    batch, length, _, dim = x_BTHD.shape
+    half = dim // 2
+    _match("rotate", cos.shape == sin.shape and cos.shape in ((length, half), (batch, length, half)) and dim % 2 == 0)
     return _Rotate.apply(x_BTHD, cos, sin, interleaved)  # type: ignore[no-untyped-call]
 
 
 def cross_entropy(logits_NV: Tensor, target_N: Tensor, scale: float = 1.0) -> Tensor:
     """Sum of -log softmax(scale * logits)[target]."""
+    _match("cross_entropy", target_N.shape == logits_NV.shape[:1] and target_N.dtype is torch.int64)
     return _CrossEntropy.apply(logits_NV, target_N, scale)  # type: ignore[no-untyped-call]
 
 
 def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, window: int | None, scale: float) -> Tensor:
-    length = q_BTHD.shape[1]
+    batch, length, heads, dim = q_BTHD.shape
+    fits = k_BTKD.shape[:2] == v_BTKD.shape[:2] == (batch, length) and k_BTKD.shape[2] == v_BTKD.shape[2]
+    _match("attention", fits and k_BTKD.shape[3] == dim and heads % k_BTKD.shape[2] == 0)
     return _Attention.apply(q_BTHD, k_BTKD, v_BTKD, window or length, scale)  # type: ignore[no-untyped-call]
 
 
 def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tensor, weight_NA: Tensor) -> Tensor:
+    experts, width, hidden = gate_up_ECF.shape
+    fits = down_EFC.shape == (experts, hidden // 2, width) and x_NC.shape == (expert_NA.shape[0], width)
+    _match("experts", fits and expert_NA.shape == weight_NA.shape and expert_NA.dtype is torch.int64)
     arguments = (x_NC, gate_up_ECF, down_EFC, expert_NA, weight_NA)
     return _Experts.apply(*arguments)  # type: ignore[no-untyped-call]
