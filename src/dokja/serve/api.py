@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -69,7 +70,7 @@ def add_api(app: FastAPI, engine: Engine | None, board: Callable[[], dict[str, A
     async def board_data() -> JSONResponse:
         # Called in the server's own thread: a season may read its figures from a database bound to one thread.
         data: Board | dict[str, Any] | None = board()
-        return JSONResponse(data, headers={"Cache-Control": "no-store"})
+        return JSONResponse(_finite(data), headers={"Cache-Control": "no-store"})
 
     @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
     def nothing(path: str) -> None:
@@ -85,6 +86,15 @@ def add_api(app: FastAPI, engine: Engine | None, board: Callable[[], dict[str, A
     async def http(_: Request, error: HTTPException) -> JSONResponse:
         kind = RequestError(str(error.detail))
         return JSONResponse(_error(kind), error.status_code, error.headers)
+
+
+def _finite(value: Any) -> Any:
+    """The value with NaN and infinity, which JSON lacks, as null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 async def _body(request: Request) -> bytes:

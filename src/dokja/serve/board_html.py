@@ -37,10 +37,10 @@ class BoardView:
         if self.board.get("seed") is not None:
             facts.append(f"{self.say('seed')} {escape(str(self.board['seed']))}")
         if self.board.get("budget_flops"):
-            facts.append(f"{self.say('budget')} {flops(self.board['budget_flops'])} FLOPs")
+            facts.append(f"{self.say('budget')} {_flops(self.board['budget_flops'])} FLOPs")
         if not finished:
             facts.append(self.say("refreshes"))
-        talk = f'<p><a href="/">{self.say("talk")}</a></p>' if self.can_talk else ""
+        talk = f'<p><a href="/">{self.say("talk")}</a></p>' if self.can_talk and finished else ""
         return (f'<div class="title-line"><h1>{escape(str(self.board.get("season") or word("board", self.lang)))}</h1>'
                 f'<span class="pill{"" if finished else " good"}">{state}</span>'
                 f'<span class="soft small">{" · ".join(facts)}</span></div>'
@@ -52,8 +52,8 @@ class BoardView:
     def _team(self, name: str) -> str:
         company = next((team.get("company") for team in self.teams if team["name"] == name), None)
         small = f"<small>{escape(str(company))}</small>" if company else ""
-        return (f'<span class="dot" style="{self._team_style(name)}"></span>'
-                f'{escape(self.titles.get(name, name))}{small}')
+        return (f'<span class="team"><span class="dot" style="{self._team_style(name)}"></span>'
+                f'<span>{escape(self.titles.get(name, name))}{small}</span></span>')
 
     # Bracket: a column for the start and one after each stage.
 
@@ -71,7 +71,6 @@ class BoardView:
     def _after(self, stage: Mapping[str, Any]) -> str:
         keep = int(stage.get("keep") or 0)
         rows = sorted(stage.get("table") or [], key=lambda row: row.get("rank") or 99)
-        last = stage is self.stages[-1]
         if stage.get("state") != "judged" or not rows:
             state = self.say(f"state_{stage.get('state')}" if stage.get("state") in ("waiting", "training", "judged")
                              else "state_waiting")
@@ -79,13 +78,21 @@ class BoardView:
             return self._round(self._stage_name(stage), keep, entries)
         entries = []
         for row in rows:
-            name, kept = str(row.get("team") or "?"), bool(row.get("kept"))
-            champion = kept and last and (keep == 1 or self.board.get("winner") == name)
-            kind = "champion" if champion else "" if kept else "out"
-            fate = self.say("wins" if champion else "goes_on" if kept else "goes_out")
-            why = f": {escape(str(row['why']))}" if row.get("why") and not kept else ""
-            entries.append(self._entry(name, kind, fate + why, safe=True))
+            fate = self._fate(stage, row)
+            why = f": {escape(str(row['why']))}" if row.get("why") and fate == "goes_out" else ""
+            kind = {"wins": "champion", "goes_out": "out"}.get(fate, "")
+            note = self.say(fate) + why if fate else ""
+            entries.append(self._entry(str(row.get("team") or "?"), kind, note, safe=True))
         return self._round(self._stage_name(stage), keep, entries)
+
+    def _fate(self, stage: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+        """What a stage meant for a team: a key of the words, "" if it is not said."""
+        if row.get("kept") is None:
+            return ""
+        if not row["kept"]:
+            return "goes_out"
+        alone = stage is self.stages[-1] and (stage.get("keep") == 1 or self.board.get("winner") == row.get("team"))
+        return "wins" if alone else "goes_on"
 
     def _stage_name(self, stage: Mapping[str, Any]) -> str:
         return self.say("stage_n", n=stage.get("number") or self.stages.index(stage) + 1)
@@ -106,7 +113,7 @@ class BoardView:
             return ""
         parts = "".join(self._stage(stage) for stage in reversed(self.stages))
         return (f'<section class="card"><h2>{self.say("results")}</h2>'
-                f'<p class="soft small">{self.say("results_more")}</p>{parts}</section>')
+                f'<p class="soft small">{self.say("results_more")} {self.say("bpb_hint")}</p>{parts}</section>')
 
     def _stage(self, stage: Mapping[str, Any]) -> str:
         rows = sorted(stage.get("table") or [], key=lambda row: row.get("rank") or 99)
@@ -120,26 +127,26 @@ class BoardView:
         baselines = " · ".join(f"{escape(str(key))} {_number(value, 2)}"
                                for key, value in (stage.get("baselines") or {}).items())
         compare = f'<p class="soft small">{self.say("baselines")}: {baselines}</p>' if baselines else ""
-        return f'<div class="stage">{head}{self._scores(rows, name)}{compare}{self._skills(rows, name)}</div>'
+        return f'<div class="stage">{head}{self._scores(stage, rows, name)}{compare}{self._skills(rows, name)}</div>'
 
-    def _scores(self, rows: list[Mapping[str, Any]], caption: str) -> str:
+    def _scores(self, stage: Mapping[str, Any], rows: list[Mapping[str, Any]], caption: str) -> str:
         columns = (("col_rank", " number"), ("col_team", ""), ("col_score", " number"), ("col_bpb", " number"),
                    ("col_last", " number"), ("col_result", ""), ("col_why", ""))
         head = "".join(f'<th scope="col" class="{kind.strip()}">{self.say(key)}</th>' for key, kind in columns)
         body = []
         for row in rows:
-            kept = row.get("kept")
-            fate = "" if kept is None else (
-                f'<span class="pill {"good" if kept else "bad"}">{self.say("goes_on" if kept else "goes_out")}</span>')
+            fate = self._fate(stage, row)
+            tone = "bad" if fate == "goes_out" else "good"
+            pill = f'<span class="pill {tone}">{self.say(fate)}</span>' if fate else ""
             score = {"value": row.get("score"), "low": row.get("score_low"), "high": row.get("score_high")}
             body.append(
-                f'<tr class="{"out-row" if kept is False else ""}">'
+                f'<tr class="{"out-row" if fate == "goes_out" else ""}">'
                 f'<td class="number">{_number(row.get("rank"), 0)}</td>'
                 f'<th scope="row">{self._team(str(row.get("team") or "?"))}</th>'
                 f'<td class="number">{_interval(score, 1)}</td><td class="number">{_interval(row.get("bpb"), 3)}</td>'
-                f'<td class="number">{_percent(row.get("p_last"))}</td><td>{fate}</td>'
+                f'<td class="number">{_percent(row.get("p_last"))}</td><td>{pill}</td>'
                 f'<td class="why small">{escape(str(row.get("why") or ""))}</td></tr>')
-        return self._table(f"{caption}. {self.say('bpb_hint')}", head, "".join(body))
+        return self._table(caption, head, "".join(body))
 
     def _skills(self, rows: list[Mapping[str, Any]], caption: str) -> str:
         names = list(dict.fromkeys(name for row in rows for name in row.get("skills") or {}))
@@ -155,10 +162,10 @@ class BoardView:
             f'<tr><th scope="row">{self._team(str(row.get("team") or "?"))}</th>'
             + "".join(_skill((row.get("skills") or {}).get(name)) for name in names) + "</tr>" for row in rows)
         return (f'<h4 class="hidden-text">{self.say("skills")}</h4><p class="soft small">{self.say("skills")}: '
-                f'{self.say("skills_more")}</p>' + self._table(f"{caption}: {self.say('skills')}", head, body))
+                f'{self.say("skills_more")}</p>' + self._table(f"{caption}: {self.say('skills')}", head, body, "many"))
 
-    def _table(self, caption: str, head: str, body: str) -> str:
-        return (f'<div class="scroll" tabindex="0" role="group" aria-label="{caption}"><table>'
+    def _table(self, caption: str, head: str, body: str, kind: str = "") -> str:
+        return (f'<div class="scroll" tabindex="0" role="group" aria-label="{caption}"><table class="{kind}">'
                 f'<caption class="hidden-text">{caption}</caption>'
                 f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>")
 
@@ -178,7 +185,7 @@ class BoardView:
                 f'<span class="soft">{_last_loss(team.get("curve") or [])}</span></li>'
                 for place, team in enumerate(self.teams))
             inner = (f'<p class="soft small">{self.say("curves_more")}</p>'
-                     f'<figure>{chart}</figure><ul class="legend">{keys}</ul>')
+                     f'<figure class="scroll">{chart}</figure><ul class="legend">{keys}</ul>')
         return f'<section class="card"><h2>{self.say("curves")}</h2>{inner}</section>'
 
     def _costs(self) -> str:
@@ -191,8 +198,8 @@ class BoardView:
         for team in self.teams:
             total, active, tokens = (short_number(team[key], self.lang) if team.get(key) else "–"
                                      for key in ("parameters", "active", "tokens"))
-            cache = f"{team['kv_bytes_per_token']:,.0f} B" if team.get("kv_bytes_per_token") else "–"
-            spent = flops(team["flops"]) if team.get("flops") else "–"
+            cache = f"{_number(team.get('kv_bytes_per_token'), 0)} B"
+            spent = _flops(team.get("flops"))
             body += (f'<tr><th scope="row">{self._team(team["name"])}</th><td class="number">{total}</td>'
                      f'<td class="number">{active}</td><td class="number">{cache}</td>'
                      f'<td class="number">{tokens}</td><td class="number">{spent}</td>'
@@ -220,12 +227,16 @@ def _percent(value: Any) -> str:
     return f"{value * 100:.0f}%" if isinstance(value, int | float) else "–"
 
 
+def _flops(value: Any) -> str:
+    return flops(value) if isinstance(value, int | float) and value > 0 else "–"
+
+
 def _interval(figure: Mapping[str, Any] | None, digits: int) -> str:
     if not figure or figure.get("value") is None:
         return "–"
     small = ""
     if figure.get("low") is not None and figure.get("high") is not None:
-        small = f"<small>[{_number(figure['low'], digits)}, {_number(figure['high'], digits)}]</small>"
+        small = f"<small>{_number(figure['low'], digits)} – {_number(figure['high'], digits)}</small>"
     return _number(figure["value"], digits) + small
 
 
@@ -234,7 +245,7 @@ def _skill(skill: Mapping[str, Any] | None) -> str:
         return '<td class="number">–</td>'
     small = ""
     if skill.get("low") is not None and skill.get("high") is not None:
-        small = f"<small>[{_percent(skill['low'])}, {_percent(skill['high'])}]</small>"
+        small = f"<small>{_number(skill['low'] * 100, 0)}–{_percent(skill['high'])}</small>"
     faded = "" if skill.get("beats_chance", True) else " faded"
     return f'<td class="number{faded}">{_percent(skill["value"])}{small}</td>'
 

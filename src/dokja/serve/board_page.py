@@ -19,6 +19,7 @@ class BoardPage:
 
     def __init__(self, board: Callable[[], Mapping[str, Any] | None], title: str, lang: Lang, *,
                  can_talk: bool) -> None:
+        self.client = ui.context.client
         self.read = board
         self.title = title
         self.lang: Lang = lang
@@ -67,4 +68,4 @@ class BoardPage:
         """Show the page in the other language."""
         self.lang = "en" if self.lang == "ko" else "ko"
         self.page.refresh()
-        announce_language(self.lang, self.title)
+        announce_language(self.client, self.lang, self.title)

@@ -26,9 +26,9 @@ def learning_curves(curves: Mapping[str, Curve], label: str, x_label: str, y_lab
     points = [point for curve in drawn.values() for point in curve]
     if len({x for x, _ in points}) < 2:
         return ""
-    # The first few steps fall from the loss of random weights and would flatten everything after them.
+    # The fall from random weights would flatten all that follows, so the first thirtieth is left out.
     x_max = max(x for x, _ in points)
-    x_min = max(min(x for x, _ in points), x_max / 1000)
+    x_min = max(min(x for x, _ in points), x_max / 30)
     kept = [(x, y) for x, y in points if x >= x_min]
     y_min, y_max = min(y for _, y in kept), max(y for _, y in kept)
     margin = (y_max - y_min) * 0.04 or 0.1

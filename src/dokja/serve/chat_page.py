@@ -34,13 +34,12 @@ _FRAME = 0.04  # seconds between updates of the page while an answer comes
 
 @dataclass
 class Turn:
-    """One message. `problem` marks what the page says, not the model; `ended` why an answer ended early."""
+    """One message. notes: keys of `words` to say below it. problem: the page speaks, and `content` is such a key."""
 
     role: str
     content: str
     model: str = ""
     problem: bool = False
-    ended: str = ""
     notes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
 
@@ -48,18 +47,23 @@ class ChatPage:
     """One reader's conversation; lives as long as the browser's page."""
 
     def __init__(self, engine: Engine | None, title: str, lang: Lang) -> None:
+        # Kept, because a button that was clicked may be gone by the time its handler speaks to the browser.
+        self.client = ui.context.client
         self.engine = engine
         self.title = title
         self.lang: Lang = lang
         self.model = engine.default if engine else ""
         self.turns: list[Turn] = []
         self.answer: Answer | None = None
-        self.live: Any = None  # the element that shows the answer being written
+        # Elements of the conversation; a new message is added to them, so that a screen reader hears only that.
+        self.log: Any = None
+        self.shown: list[ui.element] = []
+        self.live: Any = None  # the text of the answer being written
 
     def build(self) -> None:
         """Create the page for the current client."""
         head(self.lang)
-        ui.context.client.on_delete(self.stop)
+        self.client.on_delete(self.stop)
         self.page()
 
     @ui.refreshable_method
@@ -97,21 +101,27 @@ class ChatPage:
                         if name == self.model:
                             option.props["selected"] = True
                 choice.on("change", self.choose, js_handler="(e) => emit(e.target.value)")
+            text("p", self.in_short(facts, architecture(loaded, self.lang)), "small in-short")
             text("p", self.say("not_company", team=facts["team"], company=facts["company"]), "statement small soft")
             with box("details", "facts"):
                 text("summary", self.say("details"))
                 with box("dl"):
-                    for name, value in self.facts(facts, architecture(loaded, self.lang)):
+                    for name, value in self.facts(facts):
                         text("dt", name)
                         text("dd", value)
 
-    def facts(self, facts: dict[str, Any], built: str) -> list[tuple[str, str]]:
-        """What is known about a model, as (name, value)."""
+    def in_short(self, facts: dict[str, Any], built: str) -> str:
+        """Size, stage and architecture in one line."""
+        size = f"{self.say('fact_parameters')} {short_number(facts['parameters'], self.lang)}"
+        stage = [self.say("fact_stage_value", n=facts["stage"])] if facts.get("stage") is not None else []
+        return " · ".join([size, *stage, built])
+
+    def facts(self, facts: dict[str, Any]) -> list[tuple[str, str]]:
+        """What is known about a model beyond one line, as (name, value)."""
         def number(value: float) -> str:
             return short_number(value, self.lang)
 
-        rows = [("구조" if self.lang == "ko" else "Architecture", built),
-                (self.say("fact_parameters"), f"{number(facts['parameters'])} "
+        rows = [(self.say("fact_parameters"), f"{number(facts['parameters'])} "
                  f"({self.say('fact_active', n=number(facts['active_parameters']))})"),
                 (self.say("fact_context"), self.say("fact_context_value", n=facts["context"]))]
         if facts.get("tokens"):
@@ -121,15 +131,20 @@ class ChatPage:
             rows.append((self.say("fact_stage"), self.say("fact_stage_value", n=facts["stage"]) + rank))
         return rows
 
-    @ui.refreshable_method
     def conversation(self) -> None:
         """The messages so far, or examples to begin with."""
-        busy = "true" if self.answer else "false"
-        with box("div", "log", role="log", aria_label=self.say("log"), aria_busy=busy):
-            if not self.turns:
+        self.log = box("div", "log", role="log", aria_label=self.say("log"))
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Show all messages anew."""
+        self.log.clear()
+        self.shown = []
+        if not self.turns:
+            with self.log:
                 self.examples()
-            for turn in self.turns:
-                self.show(turn)
+        for turn in self.turns:
+            self.show(turn)
 
     def examples(self) -> None:
         """What one may say, each a button."""
@@ -141,26 +156,20 @@ class ChatPage:
                     text("button", example, type="button", lang="ko").on("click", lambda _, e=example: self.send(e))
 
     def show(self, turn: Turn) -> None:
-        """One message; the answer being written becomes `live`."""
-        writing = turn is self.turns[-1] and self.answer is not None
-        kind = f"{turn.role}{' live' if writing else ''}{' problem' if turn.problem else ''}"
-        with box("div", f"turn {kind}") as element:
-            if turn.problem:
-                element.props["role"] = "alert"
-            else:
+        """Add one message at the end; the answer being written becomes `live`."""
+        if turn.problem:
+            with self.log, box("div", "turn problem", role="alert") as element:
+                text("div", self.say(turn.content, **turn.notes[0][1]), "text")
+        else:
+            writing = turn is self.turns[-1] and self.answer is not None
+            with self.log, box("div", f"turn {turn.role}{' live' if writing else ''}") as element:
                 text("span", self.say("you") if turn.role == "user" else self.team(turn.model), "who")
-            content = turn.content
-            if turn.problem:
-                content = self.say(turn.content, **(turn.notes[0][1] if turn.notes else {}))
-            elif not content and not writing and turn.role == "assistant":
-                content = self.say("silent")
-            shown = text("div", content, "text", lang=self.lang if turn.problem else "ko")
-            if turn.ended:
-                text("span", self.say(turn.ended), "who")
-            for key, values in [] if turn.problem else turn.notes:
-                text("span", self.say(key, **values), "who")
-        if writing:
-            self.live = shown
+                shown = text("div", turn.content or ("" if writing else self.say("silent")), "text", lang="ko")
+                for key, values in turn.notes:
+                    text("span", self.say(key, **values), "who")
+            if writing:
+                self.live = shown
+        self.shown.append(element)
 
     def composer(self) -> None:
         """The field, its button, and what to know about the answers."""
@@ -171,9 +180,9 @@ class ChatPage:
                 self.button()
             with box("div", "under"):
                 text("span", self.say("ai_notice"), "ai-notice")
-                text("span", self.say("keys"), "keys")
-            with box("div", "under"):
-                text("button", self.say("new"), "quiet new", type="button").on("click", self.restart)
+                with box("span", "under-right"):
+                    text("span", self.say("keys"), "keys")
+                    text("button", self.say("new"), "link new", type="button").on("click", self.restart)
 
     @ui.refreshable_method
     def button(self) -> None:
@@ -198,7 +207,7 @@ class ChatPage:
         """Show the page in the other language; the conversation stays."""
         self.lang = "en" if self.lang == "ko" else "ko"
         self.page.refresh()
-        announce_language(self.lang, self.title)
+        announce_language(self.client, self.lang, self.title)
 
     def choose(self, event: Any) -> None:
         """Let another model answer from now on."""
@@ -211,8 +220,8 @@ class ChatPage:
         """Forget the conversation."""
         self.stop()
         self.turns = []
-        self.conversation.refresh()
-        ui.run_javascript("document.querySelector('.say')?.focus()")
+        self.redraw()
+        self.client.run_javascript("document.querySelector('.say')?.focus()")
 
     def stop(self) -> None:
         """End the answer that is being written."""
@@ -224,30 +233,40 @@ class ChatPage:
         assert self.engine is not None
         if self.answer is not None or not isinstance(message, str) or not message.strip():
             return
-        asked = Turn("user", message.strip())
-        self.turns = [*(turn for turn in self.turns if not turn.problem), asked]
-        history = [(turn.role, turn.content) for turn in self.turns if turn.content]
+        message = message.strip()
+        if not self.turns or self.turns[-1].problem:  # examples, or a complaint about the last try
+            self.turns = self.turns[:-1]
+            self.redraw() if self.turns else self.log.clear()
+        turns = self.turns
+        history = [(turn.role, turn.content) for turn in turns if turn.content]
         try:
-            self.answer = self.engine.stream(self.model, history, TALK)
+            self.answer = self.engine.stream(self.model, [*history, ("user", message)], TALK)
         except DokjaError as error:
-            self.refuse(asked, error)
+            self.refuse(message, error)
             return
         turn = Turn("assistant", "", self.model)
-        turns = self.turns
-        turns.append(turn)
-        self.conversation.refresh()
+        for new in (Turn("user", message), turn):
+            turns.append(new)
+            self.show(new)
         self.button.refresh()
-        ui.run_javascript("dokja.follow = true")
+        self.client.run_javascript("dokja.asked()")
         try:
             await self.follow(self.answer, turn)
         except Exception:
             log.exception("an answer failed")
-            turns.append(Turn("assistant", "failed", problem=True))
+            turns.append(Turn("assistant", "failed", problem=True, notes=[("", {})]))
         finally:
             self.answer = None
             if turns is self.turns:
-                self.conversation.refresh()
+                self.finish(turns, turn)
             self.button.refresh()
+
+    def finish(self, turns: list[Turn], turn: Turn) -> None:
+        """Replace the answer being written by the finished one, with its notes."""
+        self.shown.pop().delete()
+        self.live = None
+        for last in turns[turns.index(turn):]:
+            self.show(last)
 
     async def follow(self, answer: Answer, turn: Turn) -> None:
         """Show the pieces of an answer, a few times a second at most."""
@@ -259,19 +278,16 @@ class ChatPage:
             if (now := time.monotonic()) - shown_at > _FRAME and self.live is not None:
                 self.live.text = turn.content
                 shown_at = now
-        if finish is None:
-            turn.ended = "stopped"
-        elif finish == "length":
-            turn.ended = "cut"
+        if finish != "stop":
+            turn.notes.append(("cut" if finish else "stopped", {}))
         if answer.dropped:
             turn.notes.append(("dropped", {"n": answer.dropped}))
 
-    def refuse(self, asked: Turn, error: DokjaError) -> None:
+    def refuse(self, message: str, error: DokjaError) -> None:
         """Say why a message was not answered and give it back for another try."""
         assert self.engine is not None
-        self.turns.remove(asked)
         context = self.engine.models[self.model].model.spec.context
         key = "busy" if isinstance(error, BusyError) else "too_long" if isinstance(error, BadRequestError) else "failed"
         self.turns.append(Turn("assistant", key, problem=True, notes=[("", {"n": context * 3 // 4})]))
-        self.conversation.refresh()
-        ui.run_javascript(f"dokja.give({json.dumps(asked.content)})")
+        self.show(self.turns[-1])
+        self.client.run_javascript(f"dokja.give({json.dumps(message)})")

@@ -8,7 +8,10 @@
 
   const paintTheme = () => document.querySelectorAll(".theme").forEach((b) => b.setAttribute("aria-pressed", isDark()));
   window.dokja = {
-    language(lang, title) { root.lang = lang; document.title = title; remember("dokja_lang", lang); paintTheme(); },
+    language(lang, title) { 
+      root.lang = lang; document.title = title; remember("dokja_lang", lang); paintTheme();
+      if (document.activeElement === document.body) document.querySelector(".tools button")?.focus();
+    },
     toggleTheme() { root.dataset.theme = isDark() ? "light" : "dark"; remember("dokja_theme", root.dataset.theme); paintTheme(); },
     // The message that was typed, or null; an answer in progress keeps it in the field.
     take() {
@@ -20,16 +23,21 @@
       return text;
     },
     give(text) { const field = document.querySelector(".say"); if (!field.value) field.value = text; field.focus(); },
+    // A question was accepted: follow its answer; who clicked an example goes on in the field (no keyboard pops up on a phone).
+    asked() {
+      this.follow = true;
+      if (document.activeElement === document.body && matchMedia("(pointer: fine)").matches) document.querySelector(".say").focus();
+    },
     follow: true,
   };
 
   document.addEventListener("keydown", (e) => {
-    if (e.key === "Escape") { document.querySelector(".main-button.stop:not(.gone)")?.click(); return; }
+    if (e.key === "Escape") { document.querySelector(".main-button.stop")?.click(); return; }
     if (e.key !== "Enter" || e.shiftKey || !e.target.classList?.contains("say")) return;
     // While a syllable is being composed, Enter belongs to the input method (229: Safari's way to say so).
     if (e.isComposing || e.keyCode === 229) return;
     e.preventDefault();
-    document.querySelector(".main-button.send:not(.gone)")?.click();
+    document.querySelector(".main-button.send")?.click();
   });
 
   // Follow the newest text unless the reader has scrolled up.

@@ -6,6 +6,7 @@ import errno
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -25,7 +26,9 @@ def serve(app: FastAPI, host: str = "127.0.0.1", port: int = 8300) -> None:
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE)
-    with listening, _quiet_signals():
+    with listening, _quiet_signals(), warnings.catch_warnings():
+        # NiceGUI looks at every live object to find the server; one of torch's complains about being looked at.
+        warnings.filterwarnings("ignore", message=".*reduce_op", category=FutureWarning)
         _Announcing(config, url).run(sockets=[listening])
 
 
@@ -43,14 +46,16 @@ class _Announcing(uvicorn.Server):
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:  # getaddrinfo would take it modulo 65536
+        raise DokjaError(f"cannot listen on port {port}: choose one from 0 to 65535 with --port")
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, proto)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         return listening
-    except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             raise DokjaError(f"port {port} is in use on {host}: choose another with --port") from error
         raise DokjaError(f"cannot listen on {host} port {port} ({error}): choose others with --host and --port"
                          ) from error

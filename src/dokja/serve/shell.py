@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nicegui import ui
+from nicegui import Client, ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from .words import Lang, choose_language, word
@@ -32,6 +32,10 @@ def reader_language(cookies: Mapping[str, str], headers: Mapping[str, str]) -> L
 
 def head(lang: Lang) -> None:
     """Put style, script and language into the page's head."""
+    # Quasar takes the whole page for <main>; ours is the part without the top bar.
+    slot = ui.context.client.content.parent_slot
+    assert slot is not None
+    slot.parent.props["role"] = "presentation"
     ui.add_head_html(f"<script>document.documentElement.lang={json.dumps(lang)}</script>{_head()}")
 
 
@@ -55,7 +59,7 @@ def _with_attributes(element: ui.element, classes: str, attributes: Mapping[str,
 def top_bar(lang: Lang, here: str, switch: Callable[[], None]) -> None:
     """Brand, the two pages, the language and the theme."""
     text("a", word("skip", lang), "skip", href="#main")
-    with box("header", "top"), box("div", "top-in"):
+    with box("header", "top", role="banner"), box("div", "top-in"):
         with box("a", "brand", href="/"):
             ui.html("독자 <span>Dokja</span>", sanitize=False, tag="div")
         with box("nav", aria_label=word("pages", lang)):
@@ -72,6 +76,6 @@ def top_bar(lang: Lang, here: str, switch: Callable[[], None]) -> None:
                 ui.html(_SUN_AND_MOON, sanitize=False)
 
 
-def announce_language(lang: Lang, title: str) -> None:
+def announce_language(client: Client, lang: Lang, title: str) -> None:
     """Tell the browser the page's language and title, and have it remember the choice."""
-    ui.run_javascript(f"dokja.language({json.dumps(lang)}, {json.dumps(title)})")
+    client.run_javascript(f"dokja.language({json.dumps(lang)}, {json.dumps(title)})")

@@ -9,7 +9,7 @@ Lang = Literal["ko", "en"]
 WORDS: dict[str, tuple[str, str]] = {
     # shell
     "chat": ("대화", "Chat"),
-    "board": ("시즌 현황판", "Season board"),
+    "board": ("시즌", "Season"),
     "skip": ("본문으로 건너뛰기", "Skip to content"),
     "pages": ("페이지", "Pages"),
     "theme": ("어두운 화면", "Dark mode"),
@@ -64,7 +64,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "no_model": ("아직 답할 모델이 없습니다", "No model to talk to yet"),
     "no_model_more": ("시즌이 끝나면 우승한 모델과 여기에서 이야기할 수 있습니다.",
                       "When the season ends, the winning model answers here."),
-    "see_board": ("시즌 현황판 보기", "See the season board"),
+    "see_board": ("시즌 보기", "See the season"),
     # board
     "playing": ("진행 중", "In progress"),
     "finished": ("끝남", "Finished"),
@@ -95,18 +95,19 @@ WORDS: dict[str, tuple[str, str]] = {
     "undecided": ("아직 정해지지 않음", "not decided yet"),
     "results": ("단계별 결과", "Results by stage"),
     "results_more": (
-        "괄호는 95% 신뢰 구간입니다. 구간이 겹치는 팀끼리의 순위는 우연일 수 있습니다.",
-        "Brackets are 95% intervals. Where they overlap, the order of two teams may be chance.",
+        "작은 글씨는 95% 신뢰 구간입니다. 구간이 겹치는 팀끼리의 순위는 우연일 수 있습니다.",
+        "Small print gives 95% intervals. Where they overlap, the order of two teams may be chance.",
     ),
     "col_rank": ("순위", "Rank"),
     "col_team": ("팀", "Team"),
     "col_score": ("점수", "Score"),
     "col_last": ("꼴찌일 확률", "P(last)"),
-    "col_bpb": ("글자 예측", "Bits per byte"),
-    "bpb_hint": ("바이트마다 드는 비트. 낮을수록 좋습니다.", "Bits per byte on held-out text; lower is better."),
+    "col_bpb": ("바이트당 비트", "Bits per byte"),
+    "bpb_hint": ("바이트당 비트는 처음 보는 글에서 재며 낮을수록 좋습니다.",
+                 "Bits per byte are measured on held-out text; lower is better."),
     "col_result": ("결과", "Result"),
     "col_why": ("까닭", "Why"),
-    "baselines": ("견줄 값(바이트마다 비트)", "For comparison (bits per byte)"),
+    "baselines": ("견줄 값(바이트당 비트)", "For comparison (bits per byte)"),
     "skills": ("기능별 정답률", "Skills"),
     "skills_more": (
         "문제 가운데 맞힌 비율입니다. 흐린 값은 찍기보다 낫다고 말할 수 없습니다.",
