@@ -18,14 +18,14 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 def orthogonalise(update: Tensor, steps: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrix to each [..., M, N] matrix, by Newton-Schulz iteration."""
     x = update.float()
-    tall = x.shape[-2] > x.shape[-1]
-    if tall:
-        x = x.mT
+    shape, tall = x.shape, x.shape[-2] > x.shape[-1]
+    x = (x.mT if tall else x).flatten(0, -3) if x.ndim > 2 else (x.mT if tall else x)[None]
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
-        x = _A * x + (_B * gram + _C * gram @ gram) @ x
-    return x.mT if tall else x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
+    x = x.mT if tall else x
+    return x.reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ class MuonAdamW:
         """Apply the gradients at `rate` times the peak learning rates, and forget them."""
         self.steps += 1
         config = self.config
-        for slot in self.muon:
-            self._muon_step(slot, rate * config.muon_lr)
+        self._muon_step(rate * config.muon_lr)
         live = [slot for slot in self.adam if slot.parameter.grad is not None]
         # The native fused kernel: one pass over parameter, gradient and both moments.
         for decay in (False, True):
@@ -116,19 +115,28 @@ class MuonAdamW:
         for slot in (*self.muon, *self.adam):
             slot.parameter.grad = None
 
-    def _muon_step(self, slot: _Slot, lr: float) -> None:
-        parameter, gradient = slot.parameter, slot.parameter.grad
-        if gradient is None:
-            return
-        momentum = slot.state["momentum"]
-        momentum.lerp_(gradient, 1 - self.config.momentum)
-        update = gradient.lerp(momentum, self.config.momentum)  # Nesterov
-        parameter.mul_(1 - lr * self.config.weight_decay)
-        parts = update.split(slot.splits, slot.axis) if slot.splits else (update,)
-        targets = parameter.split(slot.splits, slot.axis) if slot.splits else (parameter,)
-        for part, target in zip(parts, targets, strict=True):
-            size = 0.2 * max(part.shape[-2:]) ** 0.5
-            target.add_(orthogonalise(part), alpha=-lr * size)
+    def _muon_step(self, lr: float) -> None:
+        """All matrices of one shape are orthogonalised together: a pocket model has a hundred small ones."""
+        momentum, decay = self.config.momentum, 1 - lr * self.config.weight_decay
+        by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
+        for slot in self.muon:
+            parameter, gradient = slot.parameter, slot.parameter.grad
+            if gradient is None:
+                continue
+            slot.state["momentum"].lerp_(gradient, 1 - momentum)
+            update = gradient.lerp_(slot.state["momentum"], momentum)  # Nesterov
+            parameter.mul_(decay)
+            parts = update.split(slot.splits, slot.axis) if slot.splits else (update,)
+            targets = parameter.split(slot.splits, slot.axis) if slot.splits else (parameter,)
+            for part, target in zip(parts, targets, strict=True):
+                shape = (part.shape[-2], part.shape[-1])
+                by_shape.setdefault(shape, []).append((part.reshape(-1, *shape), target.view(-1, *shape)
+                                                       if target.is_contiguous() else target))
+        for shape, pairs in by_shape.items():
+            size = 0.2 * max(shape) ** 0.5
+            orthogonal = orthogonalise(torch.cat([part for part, _ in pairs]))
+            for (part, target), step in zip(pairs, orthogonal.split([len(part) for part, _ in pairs]), strict=True):
+                target.add_(step.view(target.shape), alpha=-lr * size)
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Everything but the step count, by name; `load_tensors` is the inverse."""
