@@ -24,15 +24,18 @@ KINDS: dict[str, float] = {
 }
 _BOUNDS = tuple(accumulate(KINDS.values()))
 _NAMES = tuple(KINDS)
-_FILES = {
-    "story": ("stories.txt", "tales.txt"),
+STORY_FILES = ("stories.txt", "tales.txt", "portraits.txt")
+# Kind to the files its frames are in.
+TEXT_FILES: dict[str, tuple[str, ...]] = {
+    "story": STORY_FILES,
     "diary": ("diaries.txt",),
     "notice": ("notices.txt",),
     "dialogue": ("dialogues.txt",),
     "explanation": ("explanations.txt",),
-    "question-answer": ("stories.txt", "tales.txt", "notices.txt"),
+    "question-answer": (*STORY_FILES, "notices.txt"),
     "conversation": ("conversations.txt",),
 }
+_LONGEST = 12  # turns of a conversation
 _ROLE: dict[str, Role] = {"U": "user", "B": "assistant"}
 
 _ASK = tuple(
@@ -84,7 +87,7 @@ def _asked(frame: Frame, ctx: Context, rng: Random) -> Document:
 
 def _told(rng: Random) -> Document:
     """The user asks for a story, hears one, and asks about it."""
-    frame = frame_set(*_FILES["story"]).pick(rng)
+    frame = frame_set(*TEXT_FILES["story"]).pick(rng)
     ctx = frame.plan(rng, "polite")
     turns = [Turn("user", pick(rng, _TELL)(ctx, rng))]
     turns.append(Turn("assistant", pick(rng, _TELLING)(ctx, rng) + frame.tell(ctx, rng)))
@@ -94,19 +97,51 @@ def _told(rng: Random) -> Document:
     return Document("korean/conversation", turns=tuple(turns))
 
 
+def _conversed(frame: Frame, rng: Random) -> Document:
+    """One topic, or two one after the other with the same person."""
+    style = "polite" if rng.random() < 0.75 else "formal"
+    register = "polite" if rng.random() < 0.5 else "casual"
+    if frame.styles == ("polite",):
+        style = "polite"
+    register = frame.spoken(register)
+    ctx = frame.plan(rng, style)
+    turns = frame.converse(ctx, rng, register)
+    if len(turns) <= 8 and rng.random() < 0.85:
+        second = frame_set(*TEXT_FILES["conversation"]).pick(rng)
+        if second is not frame and not second.opening and second.styles in (("plain",), (style,)):
+            # Whoever speaks has one name, whether or not it has been said.
+            again = second.plan(rng, style)
+            again.update({key: value for key, value in ctx.items() if key == "a" or key.startswith("a.")})
+            introduced = any(str(ctx.get("a.n", "?")) in said for _, said in turns)
+            turns += second.converse(again, rng, register, True, introduced)[: _LONGEST - len(turns)]
+    return Document("korean/conversation", turns=tuple(Turn(_ROLE[role], said) for role, said in turns))
+
+
+def _explained(frame: Frame, rng: Random) -> Document:
+    """An explanation, often with a second one on another subject in a paragraph of its own."""
+    ctx = frame.plan(rng)
+    text = frame.tell(ctx, rng)
+    if rng.random() < 0.9:
+        second = frame_set(*TEXT_FILES["explanation"]).pick(rng)
+        if second is not frame:
+            text += "\n" + second.tell(second.plan(rng, ctx["_style"]), rng)
+    return Document("korean/explanation", text)
+
+
 def compose_document(seed: int, index: int) -> Document:
     """The document at `index` of a seed; ValueError for a negative index."""
     if index < 0:
         raise ValueError(f"document index {index} is negative; indices begin at 0")
     rng = _generator(seed, index)
     kind = _NAMES[bisect(_BOUNDS, rng.random() * _BOUNDS[-1])]
-    frame = frame_set(*_FILES[kind]).pick(rng)
+    frame = frame_set(*TEXT_FILES[kind]).pick(rng)
     source = f"korean/{kind}"
     if kind == "question-answer":
         return _asked(frame, frame.plan(rng), rng)
     if kind == "conversation" and rng.random() < 0.12:
         return _told(rng)
     if kind == "conversation":
-        ctx = frame.plan(rng, "polite" if rng.random() < 0.75 else "formal")
-        return Document(source, turns=tuple(Turn(_ROLE[role], said) for role, said in frame.converse(ctx, rng)))
+        return _conversed(frame, rng)
+    if kind == "explanation":
+        return _explained(frame, rng)
     return Document(source, frame.tell(frame.plan(rng), rng, "\n" if kind == "dialogue" else " "))

@@ -5,6 +5,7 @@ Read from the .txt files beside this one:
     == name *2              a frame and its weight
     a = @name               slots, drawn in this order (world.slot); `style = plain formal` limits the registers
     figures                 numbers in figures only
+    opening                 in conversations: comes first, never as a second topic
     (blank line)
     sentence                a step: one line of it is used; `?` before one makes the step optional
     another way to say it
@@ -68,6 +69,7 @@ class Frame:
     weight: float = 1.0
     styles: tuple[str, ...] = ("plain",)
     figures: bool = False
+    opening: bool = False
     slots: list[Draw] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     questions: list[tuple[list[Template], list[Template]]] = field(default_factory=list)
@@ -91,27 +93,36 @@ class Frame:
             if step.paragraph:
                 out.append("\n")
                 continue
-            if step.optional and rng.random() < 0.5:
+            if step.optional and rng.random() < 0.35:
                 continue
             if out and out[-1] != "\n":
                 out.append(joiner)
             out.append(pick(rng, step.alternatives)(ctx, rng))
         return "".join(out)
 
-    def converse(self, ctx: Context, rng: Random) -> list[tuple[str, str]]:
-        """The plan as turns: ("U" or "B", what is said). An optional question goes with its answer."""
+    def spoken(self, register: str) -> str:
+        """The register, or the only one in which the frame's user speaks."""
+        known = set(self.steps[0].registers) - {""}
+        return register if register in known or len(known) != 1 else known.pop()
+
+    def converse(
+        self, ctx: Context, rng: Random, register: str, later: bool = False, introduced: bool = False
+    ) -> list[tuple[str, str]]:
+        """The plan as turns: ("U" or "B", what is said). An optional question goes with its answer.
+
+        register: how the user speaks; later: the talk is under way, so that nobody gives a name any more;
+        introduced: the user's name has been said.
+        """
         turns: list[tuple[str, str]] = []
         skipping = False
-        register = "polite" if rng.random() < 0.5 else "casual"
         name = ctx.get("a.n", "")
-        introduced = False
         for step in self.steps:
             if step.role == "U":
                 skipping = step.optional and rng.random() < 0.5
             if skipping:
                 continue
             if step.role == "U":
-                said = step.choose(rng, register, True)(ctx, rng)
+                said = step.choose(rng, register, not later)(ctx, rng)
                 introduced = introduced or (bool(name) and name in said)
             else:
                 said = step.choose(rng, "", introduced)(ctx, rng)
@@ -151,6 +162,8 @@ def _parse(text: str) -> list[Frame]:
                     in_slots = False
             elif in_slots and line == "figures":
                 frames[-1].figures = True
+            elif in_slots and line == "opening":
+                frames[-1].opening = True
             elif in_slots and line.startswith("style ="):
                 frames[-1].styles = tuple(line.partition("=")[2].split())
             elif in_slots:
@@ -174,7 +187,7 @@ def _parse(text: str) -> list[Frame]:
                 if line.startswith(("U: ", "B: ")):
                     step.role, line = line[0], line[3:]
                     step.registers.append(register_of(line) if step.role == "U" else "")
-                    step.named.append(step.role == "B" and "{a." in line)
+                    step.named.append("{a." in line)
                 step.alternatives.append(template(line))
         except (KeyError, ValueError, IndexError) as error:
             raise ValueError(f"line {number}: {line!r}: {error}") from error

@@ -1,12 +1,12 @@
 """Sentence templates: text with slots, particles, conjugated predicates and choices, compiled once and rendered often.
 
-    {a}           the slot's value
-    {a:은}        with the particle that agrees (은/는 이/가 을/를 과/와 으로/로 ...)
-    {'a:이라는}   the value in quotation marks
-    {n~개}        a number with its counter (세 개 or 3개, one way per document); {n~개:을} adds a particle
-    {v^P} {가다^P}  a predicate from a slot, or written out, in an ending or a code of `conjugate.FINAL_ENDINGS`
-    {x=N} {책=N}  a noun with 이다, likewise
-    [a|b|c]       one of them; may hold slots and further choices
+{a}           the slot's value
+{a:은}        with the particle that agrees (은/는 이/가 을/를 과/와 으로/로 ...)
+{'a:이라는}   the value in quotation marks
+{n~개}        a number with its counter (세 개 or 3개, one way per document); {n~개:을} adds a particle
+{v^P} {가다^P}  a predicate from a slot, or written out, in an ending or a code of `conjugate.FINAL_ENDINGS`
+{x=N} {책=N}  a noun with 이다, likewise
+[a|b|c]       one of them; may hold slots and further choices
 """
 
 from __future__ import annotations
