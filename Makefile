@@ -1,7 +1,66 @@
-# Dokja's commands. `make season` and `make test` are all that a newcomer needs.
-PYTHON ?= python3
-CONSTRAINTS ?= -c constraints.txt
-VENV := .venv
-BIN := $(VENV)/bin
+# Dokja's commands; `make season` and `make test` are all that a newcomer needs.
+#
+#   make season                       play the pocket season (or go on with it), then serve the winner
+#   make season NO_SERVE=1            end after the report
+#   make season TEXT=my-texts/        on your own text: .txt, .jsonl (.gz .xz .zst), .parquet; a file or a folder
+#   make season MINUTES=60            a bigger dial
+#   make season FRESH=1               begin again       (also: FLOPS= SEED= TEAMS= HOME_DIR= PORT=)
+#   make test                         every test, ruff and mypy
+#   make bench-season                 measure the bars of the pocket season
 
-.PHONY: season test check bench-season clean
+PYTHON ?= python3
+# The torch release that Dokja is tested with. To bring your own newer torch (a CUDA build, say), put it into .venv
+# first and give CONSTRAINTS= (empty).
+CONSTRAINTS ?= -c constraints.txt
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS)
+
+HOME_DIR ?= seasons/pocket
+PORT ?= 8300
+PLAY := --home $(HOME_DIR) --port $(PORT) $(foreach path,$(TEXT),--text $(path)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	$(if $(FLOPS),--flops $(FLOPS)) $(if $(SEED),--seed $(SEED)) $(if $(TEAMS),--teams $(TEAMS)) \
+	$(if $(FRESH),--fresh) $(if $(NO_SERVE),--no-serve)
+
+.PHONY: season serve test lint chromium bench-season bench-ops clean
+
+season: .venv/season
+	$(BIN)/dokja season play $(PLAY)
+
+serve: .venv/season
+	$(BIN)/dokja season serve --home $(HOME_DIR) --port $(PORT)
+
+# Lint and types first: they fail fastest. Tests share the cores, one process a core.
+test: .venv/test chromium lint
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not gpu"
+
+lint: .venv/test
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+# Browser tests use Debian's Chromium and a font with Hangul; where apt-get is missing they skip with a reason.
+chromium:
+	@scripts/install-chromium
+
+bench-season: .venv/test
+	$(BIN)/python benchmarks/season.py
+
+bench-ops: .venv/season
+	$(BIN)/python benchmarks/ops.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# The C++ kernels are built once here, so that no season waits for the compiler; without one, PyTorch's own operations
+# serve.
+.venv/season: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[season]'
+	$(BIN)/python -m dokja.models.native
+	@touch $@
+
+.venv/test: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[test]'
+	$(BIN)/python -m dokja.models.native
+	@touch $@ .venv/season
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
