@@ -24,7 +24,8 @@ KINDS: dict[str, float] = {
 }
 _BOUNDS = tuple(accumulate(KINDS.values()))
 _NAMES = tuple(KINDS)
-STORY_FILES = ("stories.txt", "tales.txt", "portraits.txt")
+_PLOTS = ("stories.txt", "tales.txt", "events.txt")
+STORY_FILES = (*_PLOTS, "portraits.txt")
 # Kind to the files its frames are in.
 TEXT_FILES: dict[str, tuple[str, ...]] = {
     "story": STORY_FILES,
@@ -87,7 +88,7 @@ def _asked(frame: Frame, ctx: Context, rng: Random) -> Document:
 
 def _told(rng: Random) -> Document:
     """The user asks for a story, hears one, and asks about it."""
-    frame = frame_set(*TEXT_FILES["story"]).pick(rng)
+    frame = frame_set(*_PLOTS).pick(rng)
     ctx = frame.plan(rng, "polite")
     turns = [Turn("user", pick(rng, _TELL)(ctx, rng))]
     turns.append(Turn("assistant", pick(rng, _TELLING)(ctx, rng) + frame.tell(ctx, rng)))
