@@ -25,12 +25,12 @@ class Size:
     height: int
     left: int
     right: int
-    top: int = 26
+    top: int = 42
     bottom: int = 46
     ticks: int = 6
 
 
-SIZES = (Size("wide", 1100, 420, 52, 178), Size("narrow", 328, 360, 34, 88, ticks=3))
+SIZES = (Size("wide", 960, 410, 52, 170), Size("narrow", 328, 370, 30, 104, ticks=4))
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,9 @@ def _curves(size: Size, lines: Sequence[Line], ends: Mapping[tuple[str, str], fl
     frame.texts((frame.x0 + frame.x1) / 2, size.height - 8, ("학습 계산량 (FLOPs)", "training FLOPs"), "middle", "axis")
     for words, end in ends.items():
         x = frame.x(end)
-        frame.add(f'<line class="end" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.y1 - 8}" y2="{frame.y0}"/>')
+        frame.add(f'<line class="end" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.y1 - 16}" y2="{frame.y0}"/>')
         ko, en = (word if len(word) <= 10 else word[:9] + "…" for word in words)
-        frame.texts(x - 4, frame.y1 + 2, (f"{ko} 끝", f"{en} ends" if size.kind == "wide" else en), "end", "stage")
+        frame.texts(x - 4, frame.y1 - 8, (f"{ko} 끝", f"{en} ends" if size.kind == "wide" else en), "end", "stage")
     tails = []
     for line in lines:
         spots = [(frame.x(a), frame.y(b)) for a, b in _clipped(line.points, y[1])]

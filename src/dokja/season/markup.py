@@ -58,7 +58,7 @@ def table(columns: Sequence[Column], rows: Sequence[tuple[str, Sequence[str]]], 
             kinds = " ".join(["n"] * column.number + ["void"] * (cell == NONE))
             line.append(f'<{tag} class="{kinds}">{label}<div>{cell}</div></{tag.split()[0]}>')
         body.append(f'<tr class="{name}">{"".join(line)}</tr>')
-    return (f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
+    return (f'<div class="scroll"><table class="{kind}" style="--columns:{len(columns) - 1}"><thead><tr>{head}</tr></thead>'
             f'<tbody>{"".join(body)}</tbody></table></div>')
 
 
