@@ -26,8 +26,19 @@ def scaled(spec: ModelSpec, total: int, *, context: int, vocab: int | None = Non
     """
     vocab = scaled_vocab(spec, total) if vocab is None else vocab
     layers = _pick_layers(spec.layers, total / parameters(spec).total)
+    def miss(candidate: ModelSpec) -> float:
+        return abs(parameters(candidate).total / total - 1)
+
+    best = _nearest(spec, layers, vocab, context, total, step=16)
+    if miss(best) <= 0.1:
+        return best
+    # Pocket models grow by a third from one width to the next; finer steps are slower in vector units.
+    return min(best, _nearest(spec, layers, vocab, context, total, step=8), key=miss)
+
+
+def _nearest(spec: ModelSpec, layers: tuple[Layer, ...], vocab: int, context: int, total: int, step: int) -> ModelSpec:
     best: ModelSpec | None = None
-    for width in range(16, spec.width + 1, 16):
+    for width in range(step, spec.width + 1, step):
         candidate = _at_width(spec, layers, width, vocab, context, total)
         if best is None or abs(parameters(candidate).total - total) < abs(parameters(best).total - total):
             best = candidate

@@ -167,10 +167,10 @@ class ModelSpec:
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ModelSpec:
-        """The inverse of `to_dict`; an unknown field or type raises ValueError."""
+        """The inverse of `to_dict`; an unknown or missing field, an unknown type or no spec at all raise ValueError."""
         spec = _from_plain(data)
         if not isinstance(spec, ModelSpec):
-            raise ValueError(f"expected a ModelSpec, found {data.get('type')!r}")
+            raise ValueError(f"expected a ModelSpec, found a {type(spec).__name__}")
         return spec
 
 
@@ -195,7 +195,10 @@ def _from_plain(value: Any) -> Any:
         known = {f.name for f in dataclasses.fields(cls)}
         if unknown := set(value) - known - {"type"}:
             raise ValueError(f"unknown fields in {cls.__name__}: {', '.join(sorted(unknown))}")
-        return cls(**{key: _from_plain(item) for key, item in value.items() if key != "type"})
+        try:
+            return cls(**{key: _from_plain(item) for key, item in value.items() if key != "type"})
+        except TypeError as error:  # a field without a default is missing
+            raise ValueError(f"incomplete {cls.__name__}: {error}") from error
     if isinstance(value, list):
         return tuple(_from_plain(item) for item in value)
     return value

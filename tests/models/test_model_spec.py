@@ -1,0 +1,54 @@
+"""A spec is plain data: it survives JSON, and what it does not know it refuses."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pocket import NAMES, pocket_spec
+
+from dokja.errors import DokjaError
+from dokja.models.families import family
+from dokja.models.spec import ModelSpec
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_specs_survive_json(name: str) -> None:
+    for spec in (family(name).spec, pocket_spec(name)):
+        back = ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
+        assert back == spec
+        assert hash(back) == hash(spec)
+        assert back.unverified == spec.unverified
+
+
+def _changed(change: dict[str, Any], *path: Any) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(json.dumps(pocket_spec("k-exaone").to_dict()))
+    part: Any = data
+    for step in path:
+        part = part[step]
+    part |= change
+    return data
+
+
+@pytest.mark.parametrize("path", [(), ("layers", 0), ("layers", 0, "mixer"), ("layers", 0, "mixer", "rope"),
+                                  ("layers", 1, "ffn"), ("layers", 1, "ffn", "router")])
+def test_an_unknown_field_fails_by_name(path: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError, match="colour"):
+        ModelSpec.from_dict(_changed({"colour": "green"}, *path))
+
+
+def test_an_unknown_part_fails_by_name() -> None:
+    with pytest.raises(ValueError, match="Mamba"):
+        ModelSpec.from_dict(_changed({"type": "Mamba"}, "layers", 0, "mixer"))
+
+
+@pytest.mark.parametrize("data", [{}, [], {"type": "Rope", "theta": 1.0}, {"type": "ModelSpec", "name": "x"}, "x", None])
+def test_what_is_no_spec_fails(data: Any) -> None:
+    with pytest.raises(ValueError, match=r"model spec|ModelSpec"):
+        ModelSpec.from_dict(data)
+
+
+def test_an_unknown_team_is_told_which_there_are() -> None:
+    with pytest.raises(DokjaError, match="gpt-5.*k-exaone.*ax-k1.*hyperclova-x-seed-think.*vaetki.*solar-open"):
+        family("gpt-5")
