@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import io
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from dokja.season.charts import Line, learning_curves, spread, stage_points, ticks
+from dokja.season.command import print_status
 from dokja.season.markup import power, short
 from dokja.season.report import render
 from dokja.season.words import WORDS
@@ -78,15 +81,17 @@ def finished() -> dict[str, Any]:
         "name": name, "title": f"Team {name.title()} <&>", "company": f"{name} & Sons", "step": 10, "steps": 20,
         "state": {"beta": "out", "alpha": "out", "gamma": "winner"}[name],
         "out_stage": {"beta": 1, "alpha": 2, "gamma": None}[name], "seconds": 71.0 + place,
-        "parameters": 4_213_344 + place, "active": 1_234_567 + place, "vocab": 3072, "width": 96, "layers": 6, "kv_bytes_per_token": 576.0 + place,
-        "flops_per_token": 9.13e6, "tokens": 3_555_555 + place, "flops": 1e13 if name == "beta" else 2e13,
+        "parameters": 4_213_344 + place, "active": 1_234_567 + place, "vocab": 3072, "width": 96, "layers": 6,
+        "kv_bytes_per_token": 576.0 + place, "flops_per_token": 9.13e6, "tokens": 3_555_555 + place,
+        "flops": 1e13 if name == "beta" else 2e13,
         "official_parameters": 237_099_669_632,
         "curve": [[n * 1e12, 8.0 / n + place / 10] for n in range(1, 11 if name == "beta" else 21)],
     } for place, name in enumerate(TEAMS)]
     return {
         "season": "pocket <1>", "state": "finished", "seed": 7, "budget_flops": 2e13, "winner": "gamma", "teams": teams,
         "plan": {"seed": 7, "team_flops": 2e13, "size": 4_200_000, "context": 256, "batch": 8,
-                 "train_bytes": 41_300_000, "heldout_bytes": 300_000, "texts": ["my <texts>"], "workers": 2, "threads": 3},
+                 "train_bytes": 41_300_000, "heldout_bytes": 300_000, "texts": ["my <texts>"],
+                 "workers": 2, "threads": 3},
         "score": {"text_points": 50.0, "exercise_points": 50.0},
         "stages": [{"number": n, "title": title, "title_en": title_en, "keep": keep, "state": "judged",
                     "baselines": {"xz -9": 1.2163, "n-gram": 0.9876}, "table": order[n - 1]}
@@ -237,3 +242,19 @@ def test_numbers() -> None:
     assert ticks(0, 1, 5) == [0, 0.2, 0.4, 0.6, 0.8, 1]
     assert "2,371억" in short(237_099_669_632)
     assert "14.7B" in short(14_748_112_896)
+
+
+def test_status_fits_80_columns(finished: dict[str, Any], begun: dict[str, Any]) -> None:
+    finished["state"] = "playing"  # the closing words are about teams that exist
+    finished["teams"][1]["title"] = "HyperCLOVA X SEED Think"
+    for summary in (finished, begun):
+        console = Console(width=80, record=True, file=io.StringIO())
+        print_status(summary, console)
+        text = console.export_text()
+        assert max(map(len, text.splitlines())) <= 80
+        assert "…" not in text
+    console = Console(width=80, file=io.StringIO(), record=True)
+    print_status(finished, console)
+    text = console.export_text()
+    for wanted in ("0.722 0.710-0.740", "54.2 43.1-63.5", "4.21M", "xz -9", "wins", "out, stage 1"):
+        assert wanted in text

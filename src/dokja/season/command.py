@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -98,32 +99,11 @@ def print_status(summary: dict[str, Any], console: Console) -> None:
     console.print(f"season {summary['season']}, seed {summary['seed']}: {summary['state']}", highlight=False)
     titles = {team["name"]: team["title"] for team in summary["teams"]}
     for stage in summary["stages"]:
-        console.print(f"\n{stage['title']} ({stage['title_en']}): {stage['state']}", highlight=False)
-        if not stage["table"]:
-            continue
-        table = Table()
-        for column in ("", "team", "score", "95 %", "bits per byte", "95 %", "skills above chance", "P(last)", ""):
-            table.add_column(column)
-        for row in stage["table"]:
-            bpb = row["bpb"]
-            table.add_row(str(row["rank"]), titles[row["team"]], f"{row['score']:.1f}",
-                          f"{row['score_low']:.1f} to {row['score_high']:.1f}", f"{bpb['value']:.3f}",
-                          f"{bpb['low']:.3f} to {bpb['high']:.3f}",
-                          f"{sum(skill['beats_chance'] for skill in row['skills'].values())} of {len(row['skills'])}",
-                          f"{row['p_last']:.0%}", "stays" if row["kept"] else "out")
-        console.print(table)
-        console.print(", ".join(f"{name} {value:.3f} bits per byte" for name, value in stage["baselines"].items()),
-                      highlight=False)
-    table = Table(title="teams")
-    for column in ("team", "state", "steps", "parameters", "active", "cache bytes a token", "training FLOPs"):
-        table.add_column(column)
-    for team in summary["teams"]:
-        made = "parameters" in team
-        table.add_row(team["title"], team["state"] + (f" (stage {team['out_stage']})" if team["out_stage"] else ""),
-                      f"{team['step']}" + (f" of {team['steps']}" if made else ""),
-                      *((f"{team['parameters']:,}", f"{team['active']:,}", f"{team['kv_bytes_per_token']:,.0f}",
-                         f"{team['flops']:.3g}") if made else ("", "", "", "")))
-    console.print(table)
+        console.print(f"\n[bold]{stage['title']} ({stage['title_en']})[/bold]: {stage['state']}", highlight=False)
+        if stage["table"]:
+            console.print(_standings(stage, titles))
+    console.print("\n[bold]teams[/bold]", highlight=False)
+    console.print(_costs(summary["teams"]))
     if summary["state"] == "finished":
         print_winner(summary, console)
 
@@ -137,6 +117,47 @@ def print_winner(summary: dict[str, Any], console: Console) -> None:
     console.print(f"\n[bold]{chosen.title}[/bold] ({chosen.company}'s published architecture) wins the season. These are "
                   "published architectures at pocket size and budget, trained here from random weights: not the "
                   "companies' models, and no statement about them.", highlight=False)
+
+
+def _standings(stage: dict[str, Any], titles: dict[str, str]) -> Table:
+    """A judged stage with its baselines, in 80 columns."""
+    table = _narrow("", "team", "score   95 %", "bits/byte   95 %", ">chance", "P(last)", "", right=(0, 4, 5))
+    for row in stage["table"]:
+        bpb, skills = row["bpb"], row["skills"].values()
+        fate = "out" if not row["kept"] else "stays" if stage["keep"] > 1 else "wins"
+        table.add_row(str(row["rank"]), titles[row["team"]],
+                      f"{row['score']:5.1f} [dim]{row['score_low']:.1f}-{row['score_high']:.1f}[/dim]",
+                      f"{bpb['value']:.3f} [dim]{bpb['low']:.3f}-{bpb['high']:.3f}[/dim]",
+                      f"{sum(skill['beats_chance'] for skill in skills)}/{len(skills)}", f"{row['p_last']:.0%}", fate,
+                      style="" if row["kept"] else "dim")
+    for name, value in stage["baselines"].items():
+        table.add_row("", name, "", f"{value:.3f}", "", "", "", style="italic")
+    return table
+
+
+def _costs(teams: list[dict[str, Any]]) -> Table:
+    """What each team is made of and has used, in 80 columns."""
+    table = _narrow("team", "state", "steps", "params", "active", "KV B/tok", "FLOPs", right=(2, 3, 4, 5, 6))
+    for team in teams:
+        made = "parameters" in team
+        table.add_row(team["title"], f"out, stage {team['out_stage']}" if team["out_stage"] else team["state"],
+                      f"{team['step']}/{team['steps']}" if made else "",
+                      *((_count(team["parameters"]), _count(team["active"]), f"{team['kv_bytes_per_token']:,.0f}",
+                         f"{team['flops']:.3g}") if made else ("", "", "", "")))
+    return table
+
+
+def _count(value: int) -> str:
+    return f"{value / 1e6:,.2f}M" if value >= 1e6 else f"{value:,}"
+
+
+def _narrow(*columns: str, right: tuple[int, ...]) -> Table:
+    """A table without frame whose numbers never wrap; long team names do where there is no room."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index in right else "left", no_wrap=column != "team",
+                         overflow="fold")
+    return table
 
 
 def measure_text(model: Path, texts: list[Path], max_bytes: int) -> dict[str, Any]:
