@@ -106,6 +106,21 @@ def test_cross_entropy_refuses_a_target_outside_of_the_vocabulary() -> None:
         ops.cross_entropy(torch.randn(2, 5), torch.tensor([1, 5]))
 
 
+@pytest.mark.parametrize("rows", [1, 256, 300])
+def test_linear_cross_entropy(rows: int) -> None:
+    target = torch.randint(77, (rows,))
+    target[1::5] = -100
+
+    def forward(hidden: Tensor, weight: Tensor) -> Tensor:
+        return ops.linear_cross_entropy(hidden, weight, target, scale=0.5)[0] * 3
+
+    check(forward, torch.randn(rows, 24), torch.randn(77, 24))
+    hidden, weight = torch.randn(rows, 24), torch.randn(77, 24)
+    loss, count = ops.linear_cross_entropy(hidden, weight, target)
+    assert count == (target != -100).sum()
+    torch.testing.assert_close(loss, ops.cross_entropy(hidden @ weight.t(), target)[0])
+
+
 @pytest.mark.parametrize(("heads", "kv", "dim", "value"), [
     (8, 1, 24, 24), (3, 3, 20, 33), (6, 2, 33, 16), (10, 2, 64, 48), (32, 1, 16, 16), (2, 1, 96, 64)])
 def test_attention(heads: int, kv: int, dim: int, value: int) -> None:

@@ -112,3 +112,11 @@ def cross_entropy(logits_NV: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
         return native.cross_entropy(logits_NV, target_N), (target_N != -100).sum()
     loss = F.cross_entropy(logits_NV.float(), target_N, ignore_index=-100, reduction="sum")
     return loss, (target_N != -100).sum()
+
+
+def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor, *, scale: float = 1.0
+                         ) -> tuple[Tensor, Tensor]:
+    """`cross_entropy` of the logits scale * hidden @ weight.T, which need not exist all at once."""
+    if native.takes(hidden_NC, weight_VC):
+        return native.linear_cross_entropy(hidden_NC, weight_VC, target_N, scale), (target_N != -100).sum()
+    return cross_entropy(F.linear(hidden_NC, weight_VC) * scale, target_N)

@@ -12,10 +12,20 @@ import torch
 from torch import Tensor
 
 from .build import library
-from .functions import attention, attention_takes, cross_entropy, experts, experts_take, rms_norm, rotate, swiglu
+from .functions import (
+    attention,
+    attention_takes,
+    cross_entropy,
+    experts,
+    experts_take,
+    linear_cross_entropy,
+    rms_norm,
+    rotate,
+    swiglu,
+)
 
-__all__ = ["attention", "attention_takes", "cross_entropy", "experts", "experts_take", "off", "rms_norm", "rotate",
-           "swiglu", "takes"]
+__all__ = ["attention", "attention_takes", "cross_entropy", "experts", "experts_take", "linear_cross_entropy", "off",
+           "rms_norm", "rotate", "swiglu", "takes"]
 
 _off = False
 

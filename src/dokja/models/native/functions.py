@@ -132,6 +132,36 @@ class _CrossEntropy(torch.autograd.Function):
         return out, None, None
 
 
+CHUNK = 256  # rows of logits that are alive at once: a few megabytes, which stay in the cache
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Gradients are made in the forward pass, chunk by chunk, for a loss of weight 1; no more logits exist at once."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, scale: float, learning: bool) -> Tensor:
+        hidden, target, rows = hidden.contiguous(), target.contiguous(), hidden.shape[0]
+        loss, log_sum, one = torch.empty(rows), torch.empty(rows), torch.ones(())
+        buffer = torch.empty(min(rows, CHUNK), weight.shape[0])
+        dhidden, dweight = torch.empty(hidden.shape if learning else 0), torch.zeros(weight.shape if learning else 0)
+        for start in range(0, rows, CHUNK):
+            part = slice(start, start + CHUNK)
+            logits = torch.mm(hidden[part], weight.t(), out=buffer[: hidden[part].shape[0]])
+            call("cross_entropy", logits, *logits.shape, target[part], scale, loss[part], log_sum[part])
+            if learning:
+                call("cross_entropy_backward", logits, *logits.shape, target[part], scale, log_sum[part], one, logits)
+                torch.mm(logits, weight, out=dhidden[part])
+                dweight.addmm_(logits.t(), hidden[part])
+        ctx.save_for_backward(dhidden, dweight)
+        return loss.sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        dhidden, dweight = ctx.saved_tensors
+        return dhidden * grad, dweight * grad, None, None, None
+
+
 def attention_takes(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor) -> bool:
     """Whether the kernel's blocks hold these shapes (LANES and MAX_DIM in attention.cpp)."""
     return q_BTHD.shape[2] <= 32 * k_BTKD.shape[2] and max(q_BTHD.shape[3], v_BTKD.shape[3]) <= 256
@@ -214,6 +244,15 @@ def cross_entropy(logits_NV: Tensor, target_N: Tensor, scale: float = 1.0) -> Te
     """Sum of -log softmax(scale * logits)[target]."""
     _match("cross_entropy", target_N.shape == logits_NV.shape[:1] and target_N.dtype is torch.int64)
     return _CrossEntropy.apply(logits_NV, target_N, scale)  # type: ignore[no-untyped-call]
+
+
+def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor, scale: float) -> Tensor:
+    """Sum of -log softmax(scale * hidden @ weight.T)[target]."""
+    fits = target_N.shape == hidden_NC.shape[:1] and hidden_NC.shape[1] == weight_VC.shape[1]
+    _match("linear_cross_entropy", fits and target_N.dtype is torch.int64)
+    learning = torch.is_grad_enabled() and (hidden_NC.requires_grad or weight_VC.requires_grad)
+    arguments = (hidden_NC, weight_VC, target_N, scale, learning)
+    return _LinearCrossEntropy.apply(*arguments)  # type: ignore[no-untyped-call]
 
 
 def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, window: int | None, scale: float) -> Tensor:
