@@ -119,4 +119,5 @@ def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor,
     """`cross_entropy` of the logits scale * hidden @ weight.T, which need not exist all at once."""
     if native.takes(hidden_NC, weight_VC):
         return native.linear_cross_entropy(hidden_NC, weight_VC, target_N, scale), (target_N != -100).sum()
-    return cross_entropy(F.linear(hidden_NC, weight_VC) * scale, target_N)
+    logits = F.linear(hidden_NC, weight_VC)
+    return cross_entropy(logits if scale == 1.0 else logits * scale, target_N)
