@@ -43,12 +43,13 @@ def test_an_unknown_part_fails_by_name() -> None:
         ModelSpec.from_dict(_changed({"type": "Mamba"}, "layers", 0, "mixer"))
 
 
-@pytest.mark.parametrize("data", [{}, [], {"type": "Rope", "theta": 1.0}, {"type": "ModelSpec", "name": "x"}, "x", None])
+@pytest.mark.parametrize("data", [{}, [], {"type": "Rope", "theta": 1.0}, {"type": "ModelSpec", "name": "x"}, "x",
+                                  None])
 def test_what_is_no_spec_fails(data: Any) -> None:
     with pytest.raises(ValueError, match=r"model spec|ModelSpec"):
         ModelSpec.from_dict(data)
 
 
 def test_an_unknown_team_is_told_which_there_are() -> None:
-    with pytest.raises(DokjaError, match="gpt-5.*k-exaone.*ax-k1.*hyperclova-x-seed-think.*vaetki.*solar-open"):
+    with pytest.raises(DokjaError, match=r"gpt-5.*k-exaone.*ax-k1.*hyperclova-x-seed-think.*vaetki.*solar-open"):
         family("gpt-5")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ..errors import DokjaError
 from .codec import Codec
@@ -61,18 +62,35 @@ def load_folder(path: Path) -> LoadedModel:
             raise DokjaError(f"{path} is not a model folder: {name} is missing")
     try:
         card = json.loads((path / CARD).read_text(encoding="utf-8"))
+        if not isinstance(card, dict):
+            raise ValueError(f"{CARD} is not a table")
         spec = ModelSpec.from_dict(json.loads((path / SPEC).read_text(encoding="utf-8")))
         state = load_file(path / WEIGHTS)
-    except (ValueError, TypeError, SafetensorError) as error:
+    except (ValueError, SafetensorError) as error:
         raise DokjaError(f"{path} holds a broken file: {error}") from error
-    with torch.device("meta"):
-        model = Decoder(spec)
-    missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
+    chosen = family(str(card.get("family", "")))
+    codec = Codec.load(path / TOKENIZER, chosen.chat)
+    if codec.vocab > spec.vocab:
+        raise DokjaError(f"{path / TOKENIZER} has {codec.vocab} tokens, more than the {spec.vocab} of the model's spec")
+    return LoadedModel(_fill(spec, state, path).eval(), codec, chosen, card)
+
+
+def _fill(spec: ModelSpec, state: dict[str, Tensor], path: Path) -> Decoder:
+    """The decoder of a spec with exactly these weights; tensors of another name or shape raise DokjaError."""
+    try:
+        with torch.device("meta"):
+            model = Decoder(spec)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise DokjaError(f"{path / SPEC} describes no model: {str(error).splitlines()[0]}") from error
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()
+                if not (spec.tied and name == "head.weight")}
+    for what, names in {"misses": expected.keys() - state.keys(), "has unexpected": state.keys() - expected.keys(),
+                        "has misshapen": {name for name in expected.keys() & state.keys()
+                                          if state[name].shape != expected[name]}}.items():
+        if names:
+            raise DokjaError(f"{path / WEIGHTS} does not fit its spec: it {what} tensors "
+                             f"({', '.join(sorted(names)[:5])}{', ...' if len(names) > 5 else ''})")
+    model.load_state_dict(state, strict=False, assign=True)
     if spec.tied:
         model.head.weight = model.embedding.weight
-        missing = [name for name in missing if name != "head.weight"]
-    if missing or unexpected:
-        names = ", ".join([*missing, *unexpected][:20])
-        raise DokjaError(f"{path / WEIGHTS} does not fit its spec: missing or unexpected tensors {names}")
-    chosen = family(card.get("family", ""))
-    return LoadedModel(model.eval(), Codec.load(path / TOKENIZER, chosen.chat), chosen, card)
+    return model

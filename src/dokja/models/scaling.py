@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .cost import parameters
-from .spec import MLP, Attention, FeedForward, LatentAttention, Layer, Mixer, ModelSpec, MoE, Rope
+from .spec import MLP, Attention, FeedForward, Layer, Mixer, ModelSpec, Rope
 
 HEAD_DIM = 32  # the smallest head that still holds a key; official heads are 128
 MIN_ACTIVE = 2  # with one expert a token, normalised weights are all 1 and the router would get no gradient
