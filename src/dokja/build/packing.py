@@ -92,13 +92,19 @@ def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return _orders[key]
 
 
-def pack(encoded: Iterable[Encoded], length: int, end_of_text: int, vocab: int) -> Sequences:
-    """Fill sequences of length + 1 tokens, each beginning with the end of text that stands before its first document."""
+def pack(encoded: Iterable[Encoded], length: int, end_of_text: int, vocab: int, *,
+         enough: int | None = None) -> Sequences:
+    """Fill sequences of length + 1 tokens, each beginning with the end of text that stands before its first document.
+
+    enough: stop once that many sequences are full; None packs everything.
+    """
     if vocab > 1 << 16:
         raise ValueError(f"a vocabulary of {vocab} does not fit the two bytes of a packed token")
     done: list[tuple[list[int], list[bool]]] = []
     open_bins: list[tuple[list[int], list[bool]]] = []
     for document in encoded:
+        if enough is not None and len(done) >= enough:
+            break
         for at in range(0, len(document.ids), length):
             ids, counted = document.ids[at : at + length], document.counted[at : at + length]
             for place, (bin_ids, bin_counted) in enumerate(open_bins):

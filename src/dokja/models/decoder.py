@@ -85,9 +85,9 @@ class Decoder(nn.Module):
             x_BTC = layer(x_BTC, cache[i] if cache is not None else None, position_BT)
         return x_BTC
 
-    def logits(self, hidden_BTC: Tensor, norm: nn.Module | None = None) -> Tensor:
-        """Logits of states; `norm` replaces the trunk's final norm (an MTP layer has its own)."""
-        logits = self.head((norm or self.norm)(hidden_BTC))
+    def logits(self, hidden_BTC: Tensor) -> Tensor:
+        """Logits of the trunk's states."""
+        logits = self.head(self.norm(hidden_BTC))
         return logits if self.spec.logit_scale == 1.0 else logits * self.spec.logit_scale
 
     def losses(self, ids_BT: Tensor, target_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -96,13 +96,19 @@ class Decoder(nn.Module):
         target_BT: the token after each of ids, -100 where it does not count.
         """
         hidden = self.hidden(ids_BT)
-        main = _mean_loss(self.logits(hidden), target_BT)
+        main = self._loss(hidden, self.norm, target_BT)
         further = []
         for depth, layer in enumerate(self.mtp, start=1):
             # State t joins the token at t + depth and predicts the one after it; the last `depth` places have none.
             hidden = layer(hidden[:, :-1], self._embed(ids_BT[:, depth:]))
-            further.append(_mean_loss(self.logits(hidden, layer.norm), target_BT[:, depth:]))
+            further.append(self._loss(hidden, layer.norm, target_BT[:, depth:]))
         return main, further
+
+    def _loss(self, hidden_BTC: Tensor, norm: nn.Module, target_BT: Tensor) -> Tensor:
+        """Mean cross-entropy through the head, without ever holding all logits."""
+        total, count = ops.linear_cross_entropy(norm(hidden_BTC).flatten(0, 1), self.head.weight, target_BT.flatten(),
+                                                scale=self.spec.logit_scale)
+        return total / count.clamp(min=1)
 
     def _embed(self, ids_BT: Tensor) -> Tensor:
         x_BTC = self.embedding(ids_BT)
@@ -112,8 +118,3 @@ class Decoder(nn.Module):
         """An empty cache for `batch` sequences of up to `length` tokens."""
         weight = self.embedding.weight
         return [block.mixer.new_cache(batch, length, weight) for block in self.layers]  # type: ignore[union-attr,operator,misc]
-
-
-def _mean_loss(logits_BTV: Tensor, target_BT: Tensor) -> Tensor:
-    total, count = ops.cross_entropy(logits_BTV.flatten(0, 1), target_BT.flatten())
-    return total / count.clamp(min=1)

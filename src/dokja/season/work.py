@@ -90,12 +90,14 @@ def prepare(season: Season, name: str) -> dict[str, Any]:
     vocab = scaled_vocab(chosen.spec, season.plan.size)
     codec = train_tokenizer(_with_exercises(season, corpus.train()), vocab, chosen.chat, max_bytes=TOKENIZER_BYTES)
     spec = season.plan.spec(name, codec.vocab)
-    packed = pack(encode(codec, _with_exercises(season, corpus.train())), spec.context, codec.end_of_text, codec.vocab)
+    ends = season.plan.stage_ends(spec, season.rules)
+    packed = pack(encode(codec, _with_exercises(season, corpus.train())), spec.context, codec.end_of_text, codec.vocab,
+                  enough=ends[-1] * season.plan.batch)
     with _disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
         codec.tokenizer.save(str(folder / "tokenizer.json"))
         packed.save(folder / "sequences.npz")
-    return {"spec": spec.to_dict(), "ends": season.plan.stage_ends(spec, season.rules)}
+    return {"spec": spec.to_dict(), "ends": ends}
 
 
 def train(season: Season, name: str, spec: dict[str, Any], ends: list[int], until: int) -> dict[str, Any]:
