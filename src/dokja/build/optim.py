@@ -135,15 +135,9 @@ class MuonAdamW:
         for shape, pairs in by_shape.items():
             size = 0.2 * max(shape) ** 0.5
             orthogonal = orthogonalise(torch.cat([part for part, _ in pairs]))
-            for (part, target), step in zip(pairs, orthogonal.split([len(part) for part, _ in pairs]), strict=True):
+            for (_, target), step in zip(pairs, orthogonal.split([len(part) for part, _ in pairs]), strict=True):
                 target.add_(step.view(target.shape), alpha=-lr * size)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Everything but the step count, by name; `load_tensors` is the inverse."""
+        """Everything but the step count, by name: the tensors themselves, to be stored or written over."""
         return {f"{key}.{slot.name}": tensor for slot in (*self.muon, *self.adam) for key, tensor in slot.state.items()}
-
-    def load_tensors(self, tensors: dict[str, Tensor], steps: int) -> None:
-        """Restore what `state_tensors` gave; a missing tensor raises KeyError."""
-        self.steps = steps
-        for name, tensor in self.state_tensors().items():
-            tensor.copy_(tensors[name])

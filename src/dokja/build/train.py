@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..errors import DokjaError
@@ -85,6 +85,7 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         value = float(loss.detach())
         if not math.isfinite(value) or not bool(torch.isfinite(norm)):
+            self.model.zero_grad()  # else a restored run would start from them
             raise DokjaError(f"training of {self.spec.name} diverged at step {self.step_index}: lower the learning "
                              "rate; the last checkpoint is intact")
         rate = self.schedule.rate(self.step_index)
@@ -109,27 +110,41 @@ class Trainer:
 
     def save(self, path: Path, extra: dict[str, Any] | None = None) -> None:
         """One safetensors file with everything that must survive, `extra` (JSON) included; complete or not there."""
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()
-                   if not (self.spec.tied and name == "head.weight")}
-        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
         draft = path.with_name(path.name + ".draft")
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft,
+        save_file({name: tensor.contiguous() for name, tensor in self._tensors().items()}, draft,
                   metadata={"step": str(self.step_index), "spec": json.dumps(self.spec.to_dict()),
                             "extra": json.dumps(extra or {})})
         draft.replace(path)
 
+    @torch.no_grad()
     def restore(self, path: Path) -> dict[str, Any]:
-        """Go back to a saved step and return its `extra`; a checkpoint of another architecture raises DokjaError."""
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            if json.loads(metadata["spec"]) != self.spec.to_dict():
-                raise DokjaError(f"{path} is a checkpoint of another architecture than {self.spec.name}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        model = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
-        if self.spec.tied:
-            model["head.weight"] = model["embedding.weight"]
-        self.model.load_state_dict(model)
-        self.step_index = int(metadata["step"])
-        self.optimizer.load_tensors({name.removeprefix("optimizer."): tensor for name, tensor in tensors.items()
-                                     if name.startswith("optimizer.")}, self.step_index)
-        return json.loads(metadata["extra"])
+        """Go back to a saved step and return its `extra`.
+
+        A file that is no checkpoint of this architecture raises DokjaError and leaves the run as it was.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                spec, step = json.loads(metadata["spec"]), int(metadata["step"])
+                extra: dict[str, Any] = json.loads(metadata["extra"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise DokjaError(f"{path} is not a readable checkpoint ({error}): delete it to begin the run "
+                             "again") from error
+        if spec != self.spec.to_dict():
+            raise DokjaError(f"{path} is a checkpoint of another architecture than {self.spec.name}")
+        mine = self._tensors()
+        if {name: tensor.shape for name, tensor in tensors.items()} != {name: tensor.shape
+                                                                       for name, tensor in mine.items()}:
+            raise DokjaError(f"{path} lacks tensors of {self.spec.name} or of its optimizer: delete it to begin the "
+                             "run again")
+        for name, tensor in mine.items():
+            tensor.copy_(tensors[name])
+        self.step_index = self.optimizer.steps = step
+        return extra
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """All of the run's tensors, by the names they have in a checkpoint; tied weights once."""
+        model = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()
+                 if not (self.spec.tied and name == "head.weight")}
+        return model | {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
