@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import count as count_from
 from pathlib import Path
 
@@ -12,42 +13,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dokja.build.document import Document, Turn
-from dokja.build.packing import IGNORED, Sequences, encode, interleave, pack
+from dokja.build.packing import IGNORED, Sequences, Weighted, encode, interleave, pack
 from dokja.build.tokenizer import train_tokenizer
-from dokja.models.codec import Codec, Encoded
+from dokja.models.codec import Codec
 from dokja.models.families import family
 
 END, LENGTH = 0, 24
 # Documents end with the end of text, as `Codec` makes them; ids of 1 ... 9.
-DOCUMENT = st.builds(lambda ids, counted: Encoded([*ids, END], [*counted[: len(ids)], True]),
-                     st.lists(st.integers(1, 9), max_size=80), st.lists(st.booleans(), min_size=80, max_size=80))
+DOCUMENT = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), max_size=80).map(
+    lambda pairs: Weighted([*(token for token, _ in pairs), END], [*(weight for _, weight in pairs), 1]))
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(DOCUMENT, min_size=1, max_size=130))
-def test_every_token_is_packed_once_with_its_mark(documents: list[Encoded]) -> None:
+def test_every_token_is_packed_once_with_its_weight(documents: list[Weighted]) -> None:
+    """The multiset of (token, weight) is the given one; all else is padding, ends of text that do not count."""
     packed = pack(documents, LENGTH, END, 10)
-    assert packed.tokens.shape == packed.counted.shape == (len(packed.tokens), LENGTH + 1)
-    given_tokens = Counter(token for document in documents for token in document.ids if token != END)
-    assert Counter(packed.tokens.ravel().tolist()) - Counter({END: packed.tokens.size}) == given_tokens
-    given_counted = Counter(token for document in documents
-                            for token, counts in zip(document.ids, document.counted, strict=True) if counts)
-    assert Counter(packed.tokens[packed.counted].tolist()) == given_counted
+    assert packed.tokens.shape == packed.weights.shape == (len(packed.tokens), LENGTH + 1)
+    wanted = Counter(pair for document in documents for pair in zip(document.ids, document.weights, strict=True))
+    found = Counter(zip(packed.tokens.ravel().tolist(), packed.weights.ravel().tolist(), strict=True))
+    assert not wanted - found
+    assert set(found - wanted) == {(END, 0)}
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(DOCUMENT, min_size=1, max_size=130))
-def test_every_sequence_begins_with_the_end_of_text_which_nobody_predicts(documents: list[Encoded]) -> None:
+def test_every_sequence_begins_with_the_end_of_text_which_nobody_predicts(documents: list[Weighted]) -> None:
     packed = pack(documents, LENGTH, END, 10)
     assert (packed.tokens[:, 0] == END).all()
-    assert not packed.counted[:, 0].any()
+    assert not packed.weights[:, 0].any()
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=100))
 def test_documents_stay_in_one_piece_unless_longer_than_a_sequence(lengths: list[int]) -> None:
     """Each document repeats a token of its own. Whatever stands in a sequence follows an end of text."""
-    documents = [Encoded([i] * (length - 1) + [END], [True] * length) for i, length in enumerate(lengths, start=1)]
+    documents = [Weighted([i] * (length - 1) + [END], [1] * length) for i, length in enumerate(lengths, start=1)]
     packed = pack(documents, LENGTH, END, len(lengths) + 1)
     for i, length in enumerate(lengths, start=1):
         pieces = []
@@ -63,9 +64,23 @@ def test_documents_stay_in_one_piece_unless_longer_than_a_sequence(lengths: list
 
 def test_little_is_padding() -> None:
     draws = np.random.Generator(np.random.PCG64(0))
-    documents = [Encoded([1] * int(n) + [END], [True] * (int(n) + 1)) for n in draws.integers(5, 60, size=2000)]
+    documents = [Weighted([1] * int(n) + [END], [1] * (int(n) + 1)) for n in draws.integers(5, 60, size=2000)]
     packed = pack(documents, 256, END, 10)
     assert sum(len(document.ids) for document in documents) > 0.97 * packed.tokens.size
+
+
+def test_packing_stops_when_it_has_enough() -> None:
+    read: list[int] = []
+
+    def documents() -> Iterator[Weighted]:
+        for i in range(1000):
+            read.append(i)
+            yield Weighted([1] * 11 + [END], [1] * 12)
+
+    packed = pack(documents(), LENGTH, END, 10, enough=20)
+    assert len(packed.tokens) >= 20
+    assert len(read) < 100
+    assert len(pack([Weighted([1, END], [1, 1])], LENGTH, END, 10, enough=20).tokens) == 1
 
 
 def test_a_vocabulary_too_large_for_two_bytes_is_refused() -> None:
@@ -74,9 +89,9 @@ def test_a_vocabulary_too_large_for_two_bytes_is_refused() -> None:
 
 
 def sequences(rows: int) -> Sequences:
-    """Row i holds the token i + 1 throughout; every third place counts."""
+    """Row i holds the token i + 1 throughout; the weights of places are 0, 1, 2, 0, 1, 2, ..."""
     tokens = np.repeat(np.arange(1, rows + 1, dtype=np.uint16)[:, None], LENGTH + 1, axis=1)
-    return Sequences(tokens, np.tile(np.arange(LENGTH + 1) % 3 == 0, (rows, 1)))
+    return Sequences(tokens, np.tile((np.arange(LENGTH + 1) % 3).astype(np.uint8), (rows, 1)))
 
 
 def rows_of(data: Sequences, seed: int, start: int, size: int) -> list[int]:
@@ -101,14 +116,13 @@ def test_the_order_is_a_function_of_seed_and_start(seed: int, start: int, size: 
     assert rows_of(data, seed, start, size) == one_by_one
 
 
-def test_targets_are_the_next_tokens_and_what_does_not_count_is_ignored() -> None:
+def test_targets_are_the_next_tokens_with_their_weights() -> None:
     tokens = np.arange(2 * (LENGTH + 1), dtype=np.uint16).reshape(2, -1)
-    counted = np.arange(tokens.size).reshape(tokens.shape) % 2 == 0
-    inputs, targets = Sequences(tokens, counted).batch(0, 0, 2)
-    assert inputs.shape == targets.shape == (2, LENGTH)
+    inputs, targets, weights = Sequences(tokens, (tokens % 3).astype(np.uint8)).batch(0, 0, 2)
+    assert inputs.shape == targets.shape == weights.shape == (2, LENGTH)
     following = inputs + 1
-    assert (targets[following % 2 == 0] == following[following % 2 == 0]).all()
-    assert (targets[following % 2 == 1] == IGNORED).all()
+    assert (weights == following % 3).all()
+    assert (targets == following.masked_fill(weights == 0, IGNORED)).all()
 
 
 def test_sequences_survive_their_file(tmp_path: Path) -> None:
@@ -116,7 +130,7 @@ def test_sequences_survive_their_file(tmp_path: Path) -> None:
     data.save(tmp_path / "sequences.npz")
     back = Sequences.load(tmp_path / "sequences.npz")
     assert (back.tokens == data.tokens).all()
-    assert (back.counted == data.counted).all()
+    assert (back.weights == data.weights).all()
     assert [path.name for path in tmp_path.iterdir()] == ["sequences.npz"]
 
 
@@ -133,17 +147,35 @@ def codec() -> Codec:
     return train_tokenizer(DOCUMENTS * 20, 400, family("k-exaone").chat, max_bytes=10**6)
 
 
-def counted_text(codec: Codec, encoded: Encoded) -> str:
-    ids = [index for index, counts in zip(encoded.ids, encoded.counted, strict=True) if counts]
-    return codec.tokenizer.decode(ids, skip_special_tokens=False)
+def text_by_weight(codec: Codec, document: Document, answer_weight: int = 1) -> dict[int, str]:
+    """What a document says at each weight, markers included."""
+    encoded = next(encode(codec, [document], answer_weight=answer_weight))
+    return {weight: codec.tokenizer.decode([index for index, its in zip(encoded.ids, encoded.weights, strict=True)
+                                            if its == weight], skip_special_tokens=False)
+            for weight in sorted(set(encoded.weights))}
 
 
-def test_in_exercises_only_the_answers_count(codec: Codec) -> None:
-    story, exercise, conversation = encode(codec, DOCUMENTS)
-    assert counted_text(codec, story) == "옛날에 나무꾼이 살았습니다.<|endoftext|>"
-    assert counted_text(codec, exercise) == "7입니다.<|endofturn|>3입니다.<|endofturn|>"
-    assert counted_text(codec, conversation) == "안녕?<|endofturn|>네, 안녕하세요.<|endofturn|>"
-    assert codec.tokenizer.decode(exercise.ids, skip_special_tokens=False) == (
+def test_of_running_text_everything_counts_once(codec: Codec) -> None:
+    assert text_by_weight(codec, DOCUMENTS[0], 5) == {1: "옛날에 나무꾼이 살았습니다.<|endoftext|>"}
+
+
+def test_in_exercises_the_answers_count_more_and_nothing_else_does(codec: Codec) -> None:
+    assert text_by_weight(codec, DOCUMENTS[1], 5) == {
+        1: "<|user|>\n3 더하기 4는?<|endofturn|>\n<|assistant|>\n\n"
+           "<|user|>\n5 빼기 2는?<|endofturn|>\n<|assistant|>\n\n<|endoftext|>",
+        5: "7입니다.<|endofturn|>3입니다.<|endofturn|>",
+    }
+
+
+def test_in_conversations_all_that_is_said_counts_and_no_marker_before_it(codec: Codec) -> None:
+    assert text_by_weight(codec, DOCUMENTS[2], 5) == {
+        0: "<|user|>\n\n<|assistant|>\n\n<|endoftext|>",
+        1: "안녕?<|endofturn|>네, 안녕하세요.<|endofturn|>",
+    }
+
+
+def test_a_document_is_written_as_its_family_writes_it(codec: Codec) -> None:
+    assert codec.tokenizer.decode(next(encode(codec, [DOCUMENTS[1]])).ids, skip_special_tokens=False) == (
         "<|user|>\n3 더하기 4는?<|endofturn|>\n<|assistant|>\n7입니다.<|endofturn|>\n"
         "<|user|>\n5 빼기 2는?<|endofturn|>\n<|assistant|>\n3입니다.<|endofturn|>\n<|endoftext|>")
 

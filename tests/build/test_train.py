@@ -230,5 +230,5 @@ def test_mtp_losses_train_but_are_not_reported() -> None:
 
 def test_a_batch_without_counted_tokens_is_no_division_by_zero() -> None:
     data = tiny_data()
-    run = trainer("vaetki", data=Sequences(data.tokens, np.zeros_like(data.counted)))
+    run = trainer("vaetki", data=Sequences(data.tokens, np.zeros_like(data.weights)))
     assert run.step().loss == 0.0

@@ -157,3 +157,21 @@ def test_targets_that_do_not_count_do_not_count() -> None:
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, targets[:, :5].flatten()))
     nothing, _ = model.losses(inputs, torch.full_like(targets, -100))
     assert nothing.item() == 0.0
+
+
+@pytest.mark.usefixtures("_kernels")
+@pytest.mark.parametrize("name", ["k-exaone", "hyperclova-x-seed-think"])
+def test_shares_make_the_loss_a_weighted_mean(name: str) -> None:
+    """Of the main loss and of each MTP layer's; a logit multiplier acts in the loss as in the logits."""
+    model, ids = pocket_model(name).train(), random_ids(10, 3, 25)
+    inputs, targets = ids[:, :-1], ids[:, 1:]
+    share = torch.randint(0, 4, targets.shape, generator=torch.Generator().manual_seed(0)).float()
+    weighted, further = model.losses(inputs, targets.masked_fill(share == 0, -100), share)
+    each = torch.nn.functional.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), reduction="none")
+    torch.testing.assert_close(weighted, (each * share.flatten()).sum() / share.sum(), rtol=1e-4, atol=1e-4)
+    assert torch.equal(model.losses(inputs, targets, torch.ones_like(share))[0], model.losses(inputs, targets)[0])
+    if further:
+        alone = torch.zeros_like(share)
+        alone[:, 3] = 2.0  # whatever its size, a single share is all of the mean
+        once = model.losses(inputs, targets.masked_fill(alone == 0, -100))[1][0]
+        torch.testing.assert_close(model.losses(inputs, targets.masked_fill(alone == 0, -100), alone)[1][0], once)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..models.codec import Codec, Encoded
+from ..models.codec import Codec
 from .document import Document
 
 IGNORED = -100
@@ -24,50 +24,62 @@ _OPEN = 48  # sequences open at once; more packs tighter and costs time
 _BATCH = 1024
 
 
-def encode(codec: Codec, documents: Iterable[Document]) -> Iterator[Encoded]:
-    """Token ids of each document, and which of them count: all of a text; in exercises, only the answers."""
+@dataclass(frozen=True)
+class Weighted:
+    """Token ids of a document, and how much predicting each of them counts in training (0: not at all)."""
+
+    ids: list[int]
+    weights: list[int]
+
+
+def encode(codec: Codec, documents: Iterable[Document], *, answer_weight: int = 1) -> Iterator[Weighted]:
+    """Token ids of each document. All of a text counts once; of an exercise the answer counts `answer_weight` times,
+    since it is a few tokens and all that is asked for, and the question once."""
     batch: list[Document] = []
     for document in documents:
         batch.append(document)
         if len(batch) == _BATCH:
-            yield from _encode_batch(codec, batch)
+            yield from _encode_batch(codec, batch, answer_weight)
             batch = []
-    yield from _encode_batch(codec, batch)
+    yield from _encode_batch(codec, batch, answer_weight)
 
 
-def _encode_batch(codec: Codec, batch: Sequence[Document]) -> Iterator[Encoded]:
+def _encode_batch(codec: Codec, batch: Sequence[Document], answer_weight: int) -> Iterator[Weighted]:
     pieces = [piece for document in batch for piece in ([document.text] if document.text
                                                         else [turn.content for turn in document.turns])]
     ids = iter(codec.encode_batch(pieces))
     for document in batch:
         if document.text:
-            yield codec.running_text(next(ids))
-        else:
-            yield codec.conversation([(turn.role, next(ids)) for turn in document.turns],
-                                     answers_only=document.source.startswith("exercise/"))
+            encoded = codec.running_text(next(ids))
+            yield Weighted(encoded.ids, [1] * len(encoded.ids))
+            continue
+        exercise = document.source.startswith("exercise/")
+        encoded = codec.conversation([(turn.role, next(ids)) for turn in document.turns], answers_only=exercise)
+        high, low = (answer_weight, 1) if exercise else (1, 0)
+        yield Weighted(encoded.ids, [high if counts else low for counts in encoded.counted])
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """Packed sequences: tokens [S, length + 1] and, for each, whether predicting it counts."""
+    """Packed sequences: tokens [S, length + 1] and, for each, how much predicting it counts."""
 
     tokens: NDArray[np.uint16]
-    counted: NDArray[np.bool_]
+    weights: NDArray[np.uint8]
 
     def save(self, path: Path) -> None:
         """One .npz file; complete or not there."""
         draft = path.with_name(path.name + ".draft")
         with open(draft, "wb") as file:
-            np.savez(file, tokens=self.tokens, counted=self.counted)
+            np.savez(file, tokens=self.tokens, weights=self.weights)
         draft.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Sequences:
         with np.load(path, allow_pickle=False) as data:
-            return cls(data["tokens"], data["counted"])
+            return cls(data["tokens"], data["weights"])
 
-    def batch(self, seed: int, start: int, size: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets [size, length] of the sequences `start` ... of the endless shuffled order of a seed.
+    def batch(self, seed: int, start: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs, targets and their weights [size, length] of the sequences `start` ... of a seed's endless order.
 
         The order is a function of (seed, start) alone: where a run stands in its data is one number.
         """
@@ -77,8 +89,8 @@ class Sequences:
             epoch, place = divmod(index, count)
             rows.append(_permutation(seed, epoch, count)[place])
         tokens = torch.from_numpy(self.tokens[rows].astype(np.int64))
-        counted = torch.from_numpy(self.counted[rows])
-        return tokens[:, :-1], tokens[:, 1:].masked_fill(~counted[:, 1:], IGNORED)
+        weights = torch.from_numpy(self.weights[rows].astype(np.float32))[:, 1:]
+        return tokens[:, :-1], tokens[:, 1:].masked_fill(weights == 0, IGNORED), weights
 
 
 _orders: dict[tuple[int, int, int], NDArray[np.int64]] = {}
@@ -92,7 +104,7 @@ def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return _orders[key]
 
 
-def pack(encoded: Iterable[Encoded], length: int, end_of_text: int, vocab: int, *,
+def pack(encoded: Iterable[Weighted], length: int, end_of_text: int, vocab: int, *,
          enough: int | None = None) -> Sequences:
     """Fill sequences of length + 1 tokens, each beginning with the end of text that stands before its first document.
 
@@ -100,31 +112,31 @@ def pack(encoded: Iterable[Encoded], length: int, end_of_text: int, vocab: int, 
     """
     if vocab > 1 << 16:
         raise ValueError(f"a vocabulary of {vocab} does not fit the two bytes of a packed token")
-    done: list[tuple[list[int], list[bool]]] = []
-    open_bins: list[tuple[list[int], list[bool]]] = []
+    done: list[tuple[list[int], list[int]]] = []
+    open_bins: list[tuple[list[int], list[int]]] = []
     for document in encoded:
         if enough is not None and len(done) >= enough:
             break
         for at in range(0, len(document.ids), length):
-            ids, counted = document.ids[at : at + length], document.counted[at : at + length]
-            for place, (bin_ids, bin_counted) in enumerate(open_bins):
+            ids, weights = document.ids[at : at + length], document.weights[at : at + length]
+            for place, (bin_ids, bin_weights) in enumerate(open_bins):
                 if len(bin_ids) + len(ids) <= length + 1:
                     bin_ids += ids
-                    bin_counted += counted
+                    bin_weights += weights
                     if len(bin_ids) > length - 4:
                         done.append(open_bins.pop(place))
                     break
             else:
-                open_bins.append(([end_of_text, *ids], [False, *counted]))
+                open_bins.append(([end_of_text, *ids], [0, *weights]))
                 if len(open_bins) > _OPEN:
                     fullest = max(range(len(open_bins)), key=lambda i: len(open_bins[i][0]))
                     done.append(open_bins.pop(fullest))
     done += open_bins
     tokens = np.full((len(done), length + 1), end_of_text, dtype=np.uint16)
-    marks = np.zeros((len(done), length + 1), dtype=np.bool_)
-    for row, (ids, counted) in enumerate(done):
+    marks = np.zeros((len(done), length + 1), dtype=np.uint8)
+    for row, (ids, weights) in enumerate(done):
         tokens[row, : len(ids)] = ids
-        marks[row, : len(ids)] = counted
+        marks[row, : len(ids)] = weights
     return Sequences(tokens, marks)
 
 

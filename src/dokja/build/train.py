@@ -73,8 +73,8 @@ class Trainer:
     def step(self) -> Step:
         """One batch: losses, gradients, update, expert balance. A loss that is not finite raises DokjaError."""
         config = self.config
-        ids, targets = self.data.batch(self._order_seed, self.step_index * config.batch, config.batch)
-        loss, further = self.model.losses(ids, targets)
+        ids, targets, weights = self.data.batch(self._order_seed, self.step_index * config.batch, config.batch)
+        loss, further = self.model.losses(ids, targets, weights)
         objective = loss
         if further:
             objective = objective + config.mtp_weight * torch.stack(further).mean()

@@ -90,25 +90,28 @@ class Decoder(nn.Module):
         logits = self.head(self.norm(hidden_BTC))
         return logits if self.spec.logit_scale == 1.0 else logits * self.spec.logit_scale
 
-    def losses(self, ids_BT: Tensor, target_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def losses(self, ids_BT: Tensor, target_BT: Tensor, share_BT: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """Mean cross-entropy in nats of the next token, and of each MTP layer's further token.
 
-        target_BT: the token after each of ids, -100 where it does not count.
+        target_BT: the token after each of ids, -100 where it does not count; share_BT: how much each of them counts in
+        the mean, the same without it.
         """
         hidden = self.hidden(ids_BT)
-        main = self._loss(hidden, self.norm, target_BT)
+        main = self._loss(hidden, self.norm, target_BT, share_BT)
         further = []
         for depth, layer in enumerate(self.mtp, start=1):
             # State t joins the token at t + depth and predicts the one after it; the last `depth` places have none.
             hidden = layer(hidden[:, :-1], self._embed(ids_BT[:, depth:]))
-            further.append(self._loss(hidden, layer.norm, target_BT[:, depth:]))
+            further.append(self._loss(hidden, layer.norm, target_BT[:, depth:],
+                                      None if share_BT is None else share_BT[:, depth:]))
         return main, further
 
-    def _loss(self, hidden_BTC: Tensor, norm: nn.Module, target_BT: Tensor) -> Tensor:
+    def _loss(self, hidden_BTC: Tensor, norm: nn.Module, target_BT: Tensor, share_BT: Tensor | None) -> Tensor:
         """Mean cross-entropy through the head, without ever holding all logits."""
-        total, count = ops.linear_cross_entropy(norm(hidden_BTC).flatten(0, 1), self.head.weight, target_BT.flatten(),
-                                                scale=self.spec.logit_scale)
-        return total / count.clamp(min=1)
+        share = (target_BT != -100).float() if share_BT is None else share_BT
+        total = ops.linear_cross_entropy(norm(hidden_BTC).flatten(0, 1), self.head.weight, target_BT.flatten(),
+                                         None if share_BT is None else share.flatten(), scale=self.spec.logit_scale)
+        return total / share.sum().clamp(min=1)
 
     def _embed(self, ids_BT: Tensor) -> Tensor:
         x_BTC = self.embedding(ids_BT)

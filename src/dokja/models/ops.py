@@ -106,18 +106,15 @@ def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tens
     return torch.zeros_like(x_NC).index_add(0, token, out)
 
 
-def cross_entropy(logits_NV: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
-    """(sum of -log p(target), number of targets) in nats; targets of -100 do not count."""
-    if native.takes(logits_NV):
-        return native.cross_entropy(logits_NV, target_N), (target_N != -100).sum()
-    loss = F.cross_entropy(logits_NV.float(), target_N, ignore_index=-100, reduction="sum")
-    return loss, (target_N != -100).sum()
+def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor, share_N: Tensor | None = None, *,
+                         scale: float = 1.0) -> Tensor:
+    """Sum of -log p(target) in nats under the logits scale * hidden @ weight.T, which need not exist all at once.
 
-
-def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor, *, scale: float = 1.0
-                         ) -> tuple[Tensor, Tensor]:
-    """`cross_entropy` of the logits scale * hidden @ weight.T, which need not exist all at once."""
+    Targets of -100 do not count; share_N: what each row's loss is multiplied by, 1 without it.
+    """
     if native.takes(hidden_NC, weight_VC):
-        return native.linear_cross_entropy(hidden_NC, weight_VC, target_N, scale), (target_N != -100).sum()
+        return native.linear_cross_entropy(hidden_NC, weight_VC, target_N, scale, share_N)
     logits = F.linear(hidden_NC, weight_VC)
-    return cross_entropy(logits if scale == 1.0 else logits * scale, target_N)
+    losses = F.cross_entropy((logits if scale == 1.0 else logits * scale).float(), target_N, ignore_index=-100,
+                             reduction="none")
+    return (losses if share_N is None else losses * share_N).sum()

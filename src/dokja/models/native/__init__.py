@@ -15,7 +15,6 @@ from .build import library
 from .functions import (
     attention,
     attention_takes,
-    cross_entropy,
     experts,
     experts_take,
     linear_cross_entropy,
@@ -24,7 +23,7 @@ from .functions import (
     swiglu,
 )
 
-__all__ = ["attention", "attention_takes", "cross_entropy", "experts", "experts_take", "linear_cross_entropy", "off",
+__all__ = ["attention", "attention_takes", "experts", "experts_take", "linear_cross_entropy", "off",
            "rms_norm", "rotate", "swiglu", "takes"]
 
 _off = False

@@ -111,27 +111,6 @@ class _Rotate(torch.autograd.Function):
         return _rotated(grad, cos, sin, False, ctx.interleaved, -1.0), None, None, None
 
 
-class _CrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, scale: float) -> Tensor:
-        logits, target = logits.contiguous(), target.contiguous()
-        rows, vocab = logits.shape
-        loss, log_sum = torch.empty(rows), torch.empty(rows)
-        call("cross_entropy", logits, rows, vocab, target, scale, loss, log_sum)
-        ctx.save_for_backward(logits, target, log_sum)
-        ctx.scale = scale
-        return loss.sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        # The softmax is computed again: that reads less memory than a gradient stored in the forward pass and scaled.
-        logits, target, log_sum = ctx.saved_tensors
-        out = torch.empty(logits.shape)
-        call("cross_entropy_backward", logits, *logits.shape, target, ctx.scale, log_sum, grad.contiguous(), out)
-        return out, None, None
-
-
 CHUNK = 256  # rows of logits that are alive at once: a few megabytes, which stay in the cache
 
 
@@ -139,7 +118,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """Gradients are made in the forward pass, chunk by chunk, for a loss of weight 1; no more logits exist at once."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, scale: float, learning: bool) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, share: Tensor | None, scale: float,
+                learning: bool) -> Tensor:
         hidden, target, rows = hidden.contiguous(), target.contiguous(), hidden.shape[0]
         loss, log_sum, one = torch.empty(rows), torch.empty(rows), torch.ones(())
         buffer = torch.empty(min(rows, CHUNK), weight.shape[0])
@@ -150,16 +130,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
             call("cross_entropy", logits, *logits.shape, target[part], scale, loss[part], log_sum[part])
             if learning:
                 call("cross_entropy_backward", logits, *logits.shape, target[part], scale, log_sum[part], one, logits)
+                if share is not None:
+                    logits.mul_(share[part, None])
                 torch.mm(logits, weight, out=dhidden[part])
                 dweight.addmm_(logits.t(), hidden[part])
         ctx.save_for_backward(dhidden, dweight)
-        return loss.sum()
+        return loss.sum() if share is None else (loss * share).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         dhidden, dweight = ctx.saved_tensors
-        return dhidden * grad, dweight * grad, None, None, None
+        return dhidden * grad, dweight * grad, None, None, None, None
 
 
 def attention_takes(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor) -> bool:
@@ -240,18 +222,13 @@ def rotate(x_BTHD: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tenso
     return _Rotate.apply(x_BTHD, cos, sin, interleaved)  # type: ignore[no-untyped-call]
 
 
-def cross_entropy(logits_NV: Tensor, target_N: Tensor, scale: float = 1.0) -> Tensor:
-    """Sum of -log softmax(scale * logits)[target]."""
-    _match("cross_entropy", target_N.shape == logits_NV.shape[:1] and target_N.dtype is torch.int64)
-    return _CrossEntropy.apply(logits_NV, target_N, scale)  # type: ignore[no-untyped-call]
-
-
-def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor, scale: float) -> Tensor:
-    """Sum of -log softmax(scale * hidden @ weight.T)[target]."""
+def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor, scale: float,
+                         share_N: Tensor | None = None) -> Tensor:
+    """Sum of -log softmax(scale * hidden @ weight.T)[target], each row times its share."""
     fits = target_N.shape == hidden_NC.shape[:1] and hidden_NC.shape[1] == weight_VC.shape[1]
     _match("linear_cross_entropy", fits and target_N.dtype is torch.int64)
     learning = torch.is_grad_enabled() and (hidden_NC.requires_grad or weight_VC.requires_grad)
-    arguments = (hidden_NC, weight_VC, target_N, scale, learning)
+    arguments = (hidden_NC, weight_VC, target_N, share_N, scale, learning)
     return _LinearCrossEntropy.apply(*arguments)  # type: ignore[no-untyped-call]
 
 
