@@ -14,7 +14,7 @@ import pytest
 import dokja
 
 SOURCE = Path(dokja.__file__).parent
-ROOMS = {"build", "prove", "judge", "serve"}
+ROOMS = ("build", "prove", "judge", "serve")
 # What each may import, besides itself, `errors` and the version in dokja/__init__.
 ALLOWED = {
     "errors": set(), "__init__": set(),

@@ -71,7 +71,8 @@ def season_play(
                                                          ".gz/.xz/.zst, .parquet) instead of the built-in one; "
                                                          "repeatable.")] = None,
     teams: Annotated[str | None, typer.Option(help="Comma-separated teams instead of all five.")] = None,
-    seed: Annotated[int, typer.Option(help="The seed that every random choice derives from.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="The seed that every random choice derives from; 1 if not "
+                                                  "given.")] = None,
     workers: Annotated[int | None, typer.Option(help="Teams that train at once; one a core by default.")] = None,
     rules: Annotated[Path | None, typer.Option(help="A rules file instead of the pocket season's.")] = None,
     home: Home = HOME,

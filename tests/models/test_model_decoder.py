@@ -123,6 +123,23 @@ def test_mtp_losses_are_one_number_a_layer_for_the_token_after_the_next() -> Non
     assert not torch.equal(model.losses(inputs, masked)[1][0], further[0])
 
 
+@torch.no_grad()
+def test_an_mtp_layer_sees_the_next_token_and_none_after_it() -> None:
+    """To predict the token at 11, it joins the trunk's state at 9 with the token at 10."""
+    model, ids = pocket_model("k-exaone"), random_ids(11, 1, 20)
+    targets = torch.full_like(ids, -100)
+    targets[0, 10] = 7
+
+    def loss_with(place: int) -> torch.Tensor:
+        changed = ids.clone()
+        changed[0, place] = (changed[0, place] + 1) % VOCAB
+        return model.losses(changed, targets)[1][0]
+
+    before = model.losses(ids, targets)[1][0]
+    assert all(not torch.allclose(loss_with(place), before, rtol=1e-4) for place in (8, 9, 10))
+    assert all(torch.allclose(loss_with(place), before, rtol=1e-5) for place in (11, 12, 19))
+
+
 def test_mtp_gradients_reach_its_layer_and_the_trunk() -> None:
     model, ids = pocket_model("k-exaone").train(), random_ids(7, 2, 33)
     _, further = model.losses(ids[:, :-1], ids[:, 1:])

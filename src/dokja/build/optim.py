@@ -105,8 +105,9 @@ class MuonAdamW:
         for decay in (False, True):
             for scale in sorted({slot.scale for slot in live if slot.decay is decay}):
                 group = [slot for slot in live if slot.decay is decay and slot.scale == scale]
+                gradients = [slot.parameter.grad for slot in group if slot.parameter.grad is not None]
                 torch._fused_adamw_(
-                    [slot.parameter for slot in group], [slot.parameter.grad for slot in group],
+                    [slot.parameter for slot in group], gradients,
                     [slot.state["first"] for slot in group], [slot.state["second"] for slot in group], [],
                     [torch.tensor(float(self.steps)) for _ in group], amsgrad=False,
                     lr=rate * config.adam_lr * scale, beta1=config.betas[0], beta2=config.betas[1],

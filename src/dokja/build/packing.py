@@ -31,6 +31,11 @@ class Weighted:
     ids: list[int]
     weights: list[int]
 
+    @property
+    def counted(self) -> list[bool]:
+        """Which tokens count at all, as judging wants it."""
+        return [weight > 0 for weight in self.weights]
+
 
 def encode(codec: Codec, documents: Iterable[Document], *, answer_weight: int = 1) -> Iterator[Weighted]:
     """Token ids of each document. All of a text counts once; of an exercise the answer counts `answer_weight` times,

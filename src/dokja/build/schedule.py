@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Schedule:
-    """Warm-up / stable / decay in each stage (WSD-S, Wen et al. 2024, arXiv 2410.05192), so that every judged model is an annealed one.
+    """Warm-up, stable, decay in each stage (WSD-S, Wen et al. 2024, arXiv 2410.05192): judged models are annealed.
 
     ends: the step after the last of each stage. warmup: steps from zero, at the start of the run; a later stage climbs
     back over a quarter of them. decay: the share of a stage that falls linearly to `floor` times the peak.

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 
-from ..models.codec import Encoded
 from ..models.decoder import Decoder
 
 
+class Tokens(Protocol):
+    """A document as token ids; counted[i] says whether ids[i] is the text's own or ends it."""
+
+    @property
+    def ids(self) -> list[int]: ...
+
+    @property
+    def counted(self) -> list[bool]: ...
+
+
 @torch.inference_mode()
-def document_bits(model: Decoder, documents: Sequence[Encoded], begin: int, *, batch_tokens: int = 4096) -> list[float]:
+def document_bits(model: Decoder, documents: Sequence[Tokens], begin: int, *, batch_tokens: int = 4096) -> list[float]:
     """Bits of each document: -log2 p of its counted tokens, each given all tokens before it in its piece.
 
     A document stands alone: it begins after the token `begin`, as texts do in training. One that is longer than the

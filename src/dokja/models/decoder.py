@@ -102,6 +102,7 @@ class Decoder(nn.Module):
         for depth, layer in enumerate(self.mtp, start=1):
             # State t joins the token at t + depth and predicts the one after it; the last `depth` places have none.
             hidden = layer(hidden[:, :-1], self._embed(ids_BT[:, depth:]))
+            assert isinstance(layer, MTPLayer)
             further.append(self._loss(hidden, layer.norm, target_BT[:, depth:],
                                       None if share_BT is None else share_BT[:, depth:]))
         return main, further

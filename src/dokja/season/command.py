@@ -31,7 +31,7 @@ class Wish:
     minutes: float | None
     flops: float | None
     texts: tuple[str, ...]
-    seed: int
+    seed: int | None
     teams: tuple[str, ...] | None
     workers: int | None
     rules: Path | None
@@ -114,8 +114,8 @@ def print_winner(summary: dict[str, Any], console: Console) -> None:
     if winner is None:
         return
     chosen = family(winner)
-    console.print(f"\n[bold]{chosen.title}[/bold] ({chosen.company}'s published architecture) wins the season. These are "
-                  "published architectures at pocket size and budget, trained here from random weights: not the "
+    console.print(f"\n[bold]{chosen.title}[/bold] ({chosen.company}'s published architecture) wins the season. These "
+                  "are published architectures at pocket size and budget, trained here from random weights: not the "
                   "companies' models, and no statement about them.", highlight=False)
 
 
@@ -210,21 +210,23 @@ def _plan(wish: Wish, rules: Rules) -> Plan:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = wish.workers or min(cores, len(rules.teams))
     minutes = DEFAULT_MINUTES if wish.minutes is None and wish.flops is None else wish.minutes
-    return make_plan(rules, seed=wish.seed, texts=wish.texts, workers=workers, threads=max(1, cores // workers),
-                     minutes=minutes, flops=wish.flops)
+    return make_plan(rules, seed=1 if wish.seed is None else wish.seed, texts=wish.texts, workers=workers,
+                     threads=max(1, cores // workers), minutes=minutes, flops=wish.flops)
 
 
 def _require_same(wish: Wish, plan: Plan, rules: Rules, home: Path) -> None:
     """A season goes on as it was begun; a different wish is refused, never silently dropped."""
-    asked = {"--text": (wish.texts or plan.texts, plan.texts), "--seed": (wish.seed, plan.seed),
-             "--teams": (wish.teams or rules.teams, rules.teams),
-             "--flops": (wish.flops or plan.team_flops, plan.team_flops),
-             "--workers": (wish.workers or plan.workers, plan.workers)}
+    asked: dict[str, tuple[Any, Any]] = {
+        "--text": (wish.texts or None, plan.texts), "--seed": (wish.seed, plan.seed),
+        "--teams": (wish.teams, rules.teams), "--workers": (wish.workers, plan.workers),
+        "--flops": (wish.flops, plan.team_flops), "--minutes": (wish.minutes, plan.minutes),
+    }
     for option, (now, then) in asked.items():
-        if now != then:
-            shown = then if isinstance(then, int | float) else ",".join(then) or "the built-in text"
-            raise DokjaError(f"the season in {home} was begun with {option} {shown}: go on without {option}, choose "
-                             "another folder with --home, or begin again with --fresh")
+        if now is not None and now != then:
+            begun = (then is None and f"without {option}") or (then == () and "the built-in text") or (
+                f"{option} {','.join(then) if isinstance(then, tuple) else format(then, 'g')}")
+            raise DokjaError(f"the season in {home} was begun with {begun}: go on without {option}, choose another "
+                             "folder with --home, or begin again with --fresh")
 
 
 def _announce(plan: Plan, rules: Rules, console: Console) -> None:
@@ -235,8 +237,8 @@ def _announce(plan: Plan, rules: Rules, console: Console) -> None:
         f"(0.75 x sqrt(FLOPs)); sequences of {plan.context} tokens, {plan.batch} a step; up to "
         f"{plan.train_bytes / 1e6:.1f} MB of text; {plan.workers} teams at once, {plan.threads} thread"
         f"{'s' if plan.threads > 1 else ''} each.", highlight=False)
-    console.print("Published architectures at pocket size, trained here from random weights: not the companies' models.",
-                  highlight=False)
+    console.print("Published architectures at pocket size, trained here from random weights: not the companies' "
+                  "models.", highlight=False)
 
 
 def _counts(rules: Rules) -> list[int]:

@@ -58,8 +58,8 @@ def table(columns: Sequence[Column], rows: Sequence[tuple[str, Sequence[str]]], 
             kinds = " ".join(["n"] * column.number + ["void"] * (cell == NONE))
             line.append(f'<{tag} class="{kinds}">{label}<div>{cell}</div></{tag.split()[0]}>')
         body.append(f'<tr class="{name}">{"".join(line)}</tr>')
-    return (f'<div class="scroll"><table class="{kind}" style="--columns:{len(columns) - 1}"><thead><tr>{head}</tr></thead>'
-            f'<tbody>{"".join(body)}</tbody></table></div>')
+    return (f'<div class="scroll"><table class="{kind}" style="--columns:{len(columns) - 1}"><thead><tr>{head}</tr>'
+            f'</thead><tbody>{"".join(body)}</tbody></table></div>')
 
 
 def number(value: Any, digits: int = 0) -> str:

@@ -22,14 +22,16 @@ EFFICIENCY = 0.42  # of the machine's GEMM rate that training reaches over all t
 
 @dataclass(frozen=True)
 class Plan:
-    """All that decides a season's numbers. Two seasons with equal plans, text and thread counts are equal.
+    """All that decides a season's numbers. Two seasons with equal plans and text are equal.
 
-    team_flops: training FLOPs of a team that reaches the end. size: parameters of every pocket model. context: tokens
-    a sequence. batch: sequences a step. texts: the user's own text, empty for the built-in one. workers, threads: how
-    many teams train at once and on how many threads each, which the last bits of every sum depend on.
+    minutes: what the budget was derived from, None when it was given as FLOPs. team_flops: training FLOPs of a team
+    that reaches the end. size: parameters of every pocket model. context: tokens a sequence. batch: sequences a step.
+    texts: the user's own text, empty for the built-in one. workers, threads: how many teams train at once and on how
+    many threads each, which the last bits of every sum depend on.
     """
 
     seed: int
+    minutes: float | None
     team_flops: float
     size: int
     context: int
@@ -85,7 +87,7 @@ def make_plan(rules: Rules, *, seed: int, texts: tuple[str, ...], workers: int, 
     size = int(float(f"{0.75 * math.sqrt(flops):.2g}"))
     context = 256 if flops < 2e15 else 512
     batch = max(4, 2 ** round(math.log2(8 * (flops / 15e12) ** 0.25)))
-    draft = Plan(seed=seed, team_flops=flops, size=size, context=context, batch=batch, train_bytes=0,
+    draft = Plan(seed=seed, minutes=minutes, team_flops=flops, size=size, context=context, batch=batch, train_bytes=0,
                  heldout_bytes=0, texts=texts, workers=workers, threads=threads)
     cheapest = min(training_flops_per_token(draft.spec(team), context) for team in rules.teams)
     wanted = flops / cheapest * BYTES_PER_TOKEN * (1 - rules.exercise_share)

@@ -33,7 +33,7 @@ DATABASE = "season.db"
 SEGMENTS = 4  # of a stage: how much a kill can cost, and how evenly five teams share two workers
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
     """The player pressed Ctrl-C; everything trained so far is on disk."""
 
 

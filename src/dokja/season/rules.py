@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 from ..errors import DokjaError
@@ -54,7 +55,7 @@ def load_rules(path: Path | None = None) -> Rules:
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise DokjaError(f"the rules in {where} are incomplete or wrong: {error}") from error
     keeps = [len(rules.teams), *(stage.keep for stage in rules.stages)]
-    if not rules.stages or rules.stages[-1].keep != 1 or any(b > a or b < 1 for a, b in zip(keeps, keeps[1:], strict=False)):
+    if not rules.stages or rules.stages[-1].keep != 1 or any(b > a or b < 1 for a, b in pairwise(keeps)):
         raise DokjaError(f"the rules in {where} must keep fewer teams from stage to stage and one at the end, not "
                          + " -> ".join(map(str, keeps)))
     return rules

@@ -101,8 +101,8 @@ class Store:
                              "folder with --home") from error
         if schema is None or schema.value != SCHEMA:
             found = None if schema is None else schema.value
-            raise DokjaError(f"{path} was written by another version of Dokja (state version {found}, this is {SCHEMA}): "
-                             "play it with that version, or give another folder with --home")
+            raise DokjaError(f"{path} was written by another version of Dokja (state version {found}, this is "
+                             f"{SCHEMA}): play it with that version, or give another folder with --home")
         return store
 
     @contextmanager

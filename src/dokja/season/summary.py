@@ -18,7 +18,7 @@ def summarise(store: Store) -> dict[str, Any]:
     rules = store.setting("rules")
     teams = store.teams()
     judgements = store.judgements()
-    stages = []
+    stages: list[dict[str, Any]] = []
     for number, stage in enumerate(rules["stages"], start=1):
         mine = [judgement for judgement in judgements if judgement.stage == number]
         table = sorted((judgement.result for judgement in mine if judgement.result), key=lambda row: row["rank"])

@@ -71,7 +71,7 @@ class Season:
 
 
 def start_worker(threads: int, stop: Event, messages: Queue[tuple[Any, ...]]) -> None:
-    """What a worker process does first. It ends with its parent, however that ends; Ctrl-C is the parent's to handle."""
+    """What a worker process does first. It ends with its parent, however that ends; Ctrl-C is the parent's."""
     global _stop, _messages
     _stop, _messages = stop, messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -138,7 +138,7 @@ def judge(season: Season, name: str, spec: dict[str, Any], ends: list[int], stag
     chosen = family(name)
     codec = Codec.load(season.team(name) / "tokenizer.json", chosen.chat)
     heldout = open_corpus(season.corpus).heldout()
-    bits = document_bits(model, [list(encode(codec, [document]))[0] for document in heldout], codec.end_of_text)
+    bits = document_bits(model, list(encode(codec, heldout)), codec.end_of_text)
     hits: dict[str, list[bool]] = {}
     replies: dict[str, list[list[str]]] = {}
     for skill in SKILLS:
@@ -219,6 +219,6 @@ class _disk:  # noqa: N801 (used as a statement)
         if full:
             for draft in self.where.rglob("*.draft"):
                 draft.unlink(missing_ok=True)
-            raise DokjaError(f"no space left on the disk of {self.where}: free some and run the same command again, the "
-                             "season goes on from its last checkpoint") from error
+            raise DokjaError(f"no space left on the disk of {self.where}: free some and run the same command again, "
+                             "the season goes on from its last checkpoint") from error
 

@@ -27,20 +27,23 @@ __all__ = ["SKILLS", "Exercise", "Skill", "Split", "chance", "exercises", "mixed
 SKILLS: dict[str, Skill] = {
     skill.name: skill
     for skill in (
-        Skill("particles", "조사", "particles", particles.make),
-        Skill("jamo", "자모", "Hangul letters", jamo.make),
-        Skill("numbers", "수 읽기", "number reading", numbers.make),
-        Skill("clock", "시계", "clock", clock.make),
-        Skill("calendar", "달력", "calendar", dates.make),
-        Skill("arithmetic", "셈", "arithmetic word problems", arithmetic.make),
-        Skill("letters", "글자 세기", "letter counting", letters.make),
-        Skill("units", "단위", "unit conversion", units.make),
-        Skill("kinship", "가족 관계", "kinship", kinship.make),
-        Skill("ordering", "순서", "ordering", ordering.make),
+        Skill("particles", "조사", "particles", particles.make, particles.drill),
+        Skill("jamo", "자모", "Hangul letters", jamo.make, jamo.drill),
+        Skill("numbers", "수 읽기", "number reading", numbers.make, numbers.drill),
+        Skill("clock", "시계", "clock", clock.make, clock.drill),
+        Skill("calendar", "달력", "calendar", dates.make, dates.drill),
+        Skill("arithmetic", "셈", "arithmetic word problems", arithmetic.make, arithmetic.drill),
+        Skill("letters", "글자 세기", "letter counting", letters.make, letters.drill),
+        Skill("units", "단위", "unit conversion", units.make, units.drill),
+        Skill("kinship", "가족 관계", "kinship", kinship.make, kinship.drill),
+        Skill("ordering", "순서", "ordering", ordering.make, ordering.drill),
     )
 }
 
-# So many draws in a row without a new problem mean that a skill's evaluation problems are used up.
+# How many exercises are drills, questions of level 1, and questions of any level. As half of the last are of level 1
+# too, so are about two questions in three.
+_SHARES = (0.6, 0.14, 0.26)
+# So many draws in a row without a new problem mean that a skill's evaluation problems of one kind are used up.
 _EXHAUSTED = 5_000
 
 
@@ -57,23 +60,32 @@ def exercises(skill: str, split: Split, seed: int) -> Iterator[Exercise]:
 
 
 def _stream(skill: Skill, split: Split, rng: Random) -> Iterator[Exercise]:
-    make = skill.make
+    makers = (skill.drill, lambda rng: _easy(skill, rng), skill.make)
+    shares = list(_SHARES)
     seen: set[str] = set()
-    idle = 0
     while True:
-        exercise = make(rng)
-        key = exercise.key
-        if split_of(key) != split:
+        place = rng.choices(range(len(makers)), shares)[0]
+        for _ in range(_EXHAUSTED):
+            exercise = makers[place](rng)
+            if exercise.key not in seen and split_of(exercise.key) == split:
+                break
+        else:
+            # The other kinds make up for one that is used up; when all are, the problems come again.
+            shares[place] = 0
+            if not any(shares):
+                seen.clear()
+                shares = list(_SHARES)
             continue
         if split == "evaluation":
-            if key in seen:
-                idle += 1
-                if idle < _EXHAUSTED:
-                    continue
-                seen.clear()
-            idle = 0
-            seen.add(key)
+            seen.add(exercise.key)
         yield exercise
+
+
+def _easy(skill: Skill, rng: Random) -> Exercise:
+    while True:
+        exercise = skill.make(rng)
+        if exercise.level == 1:
+            return exercise
 
 
 def mixed(split: Split, seed: int, skills: Sequence[str] | None = None) -> Iterator[Exercise]:

@@ -192,3 +192,27 @@ def make(rng: Random) -> Exercise:
     if draw < 0.92:
         return _two_steps(rng)
     return _money(rng)
+
+
+def drill(rng: Random) -> Exercise:
+    """7+5 -> 12, 34+5 -> 39, 38-6 -> 32, 6×3 -> 18, 20×4 -> 80: a one-digit number with another or with two digits."""
+    draw = rng.random()
+    if draw < 0.75:
+        plus = draw < 0.45
+        a, b, level = rng.randrange(2, 10), rng.randrange(1, 10), 1
+        if rng.random() < 0.7:
+            # Mostly nothing to carry or to borrow.
+            level = 1 if rng.random() < 0.8 else 2
+            while True:
+                a, b = rng.randrange(10, 100), rng.randrange(1, 10)
+                if ((a % 10 + b < 10) if plus else (b <= a % 10)) == (level == 1):
+                    break
+        if plus:
+            return _exercise((f"{a}+{b}", str(a + b)), f"{min(a, b)}+{max(a, b)}", "drill plus", level)
+        if a <= b:
+            a += 10
+        return _exercise((f"{a}-{b}", str(a - b)), f"{a}-{b}", "drill minus", level)
+    a, b = rng.randrange(2, 10), rng.randrange(2, 10)
+    if rng.random() < 0.5:
+        a *= 10
+    return _exercise((f"{a}×{b}", str(a * b)), f"{min(a, b)}*{max(a, b)}", "drill times", 1)

@@ -139,3 +139,28 @@ def make(rng: Random) -> Exercise:
     if draw < 0.8:
         return _between(rng)
     return _day_clock(rng)
+
+
+def drill(rng: Random) -> Exercise:
+    """3시 20분+15분 -> 3시 35분, mostly within the hour, and 오후 3시 20분= -> 15시 20분."""
+    if rng.random() < 0.4:
+        half, hour = "오전" if rng.random() < 0.15 else "오후", rng.randrange(1, 12)
+        minute = 0 if rng.random() < 0.3 else 5 * rng.randrange(1, 12)
+        hour24 = hour + 12 if half == "오후" else hour
+        prompt, key = f"{half} {_say(hour, minute)}=", f"clock:to24:{hour24}:{minute}"
+        also = _other_ways(hour24, minute)
+        return Exercise("clock", prompt, _say(hour24, minute), key, "drill 24 hours", 1, also=also)
+    start, draw, level = rng.randrange(12) * 60, rng.random(), 1
+    if draw < 0.25:
+        span = 60 * rng.randrange(1, 7)
+    elif draw < 0.8:
+        # Within the hour, mostly in tens.
+        step = 10 if rng.random() < 0.6 else 5
+        minute = step * rng.randrange(60 // step - 1)
+        start, span = start + minute, step * rng.randrange(1, (60 - minute) // step)
+    else:
+        start, span, level = start + 10 * rng.randrange(1, 6), 10 * rng.randrange(1, 6), 2
+    end = (start + span) % 720
+    hour, minute = _hour12(end), end % 60
+    prompt, also = f"{_say(_hour12(start), start % 60)}+{_span(span)}", _other_ways(hour, minute)
+    return Exercise("clock", prompt, _say(hour, minute), f"clock:later:{start}:{span}", "drill plus", level, also=also)

@@ -46,12 +46,17 @@ class Exercise:
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """A kind of exercise; `make` draws one from its whole space, whichever split that falls in."""
+    """A kind of exercise; `make` and `drill` draw one, whichever split it falls in.
+
+    make: questions in many wordings, of all forms and levels.
+    drill: the same problems, mostly easy ones, in a few characters and one fixed wording a form, as in a workbook.
+    """
 
     name: str
     title_ko: str
     title_en: str
     make: Callable[[Random], Exercise]
+    drill: Callable[[Random], Exercise]
 
 
 def split_of(key: str) -> Split:

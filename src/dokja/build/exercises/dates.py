@@ -162,3 +162,23 @@ def make(rng: Random) -> Exercise:
     if draw < 0.92:
         return _month(rng)
     return _length(rng)
+
+
+def drill(rng: Random) -> Exercise:
+    """월요일+3일 -> 목요일, 3월 5일+4일 -> 3월 9일 within the month, 5월+2개월 -> 7월."""
+    draw = rng.random()
+    if draw < 0.35:
+        start, days = rng.randrange(7), rng.randrange(1, 8) if rng.random() < 0.7 else rng.randrange(8, 15)
+        sign = "+" if rng.random() < 0.75 else "-"
+        span = days if sign == "+" else -days
+        answer = WEEKDAYS[(start + span) % 7]
+        prompt, key = f"{WEEKDAYS[start]}{sign}{days}일", f"calendar:weekday:{start}:{span}"
+        return Exercise("calendar", prompt, answer, key, "drill weekday", 1, also=(answer[0],))
+    month = rng.randrange(1, 13)
+    if draw < 0.75:
+        day, days = rng.randrange(1, 21), rng.randrange(1, 9)
+        key = f"calendar:date:{month:02}{day:02}:{days}"
+        return Exercise("calendar", f"{month}월 {day}일+{days}일", f"{month}월 {day + days}일", key, "drill date", 1)
+    months = rng.randrange(1, 7) if rng.random() < 0.7 else rng.randrange(7, 12)
+    key, answer = f"calendar:month:{month}:{months}", f"{(month - 1 + months) % 12 + 1}월"
+    return Exercise("calendar", f"{month}월+{months}개월", answer, key, "drill month", 1)

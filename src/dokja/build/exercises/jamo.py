@@ -42,6 +42,11 @@ _EXTENSIBLE = tuple(char for char in _EASY_OPEN if _LETTERS[char][:2] in _FINALS
 _EXCHANGEABLE = tuple(char for char in _EASY_CLOSED if len(_FINALS_OF[_LETTERS[char][:2]]) > 1)
 _HARD = tuple(char for char in SYLLABLES if not _is_easy(char))
 _CLOSED = tuple(char for char in SYLLABLES if _LETTERS[char][2])
+# The syllables of the drills: few enough for each to recur in many words.
+_PLAIN_OPEN = tuple(compose(lead, vowel) for lead in "ㄱㄴㄷㄹㅁㅂㅅㅇㅈㅊㅋㅌㅍㅎ" for vowel in "ㅏㅓㅗㅜㅡㅣ")
+_PLAIN_CLOSED = tuple(
+    compose(lead, vowel, final) for lead in "ㄱㄴㄷㄹㅁㅂㅅㅇㅈㅎ" for vowel in "ㅏㅓㅗㅜㅣ" for final in "ㄴㄹㅁㅇ"
+)
 _WORDS = tuple(noun for noun in NOUNS if 2 <= len(noun) <= 3 and all(map(is_syllable, noun)))
 
 _COMPOSE = (
@@ -159,3 +164,15 @@ def make(rng: Random) -> Exercise:
     if draw < 0.85:
         return _change(rng)
     return _word(rng)
+
+
+def drill(rng: Random) -> Exercise:
+    """ㄴㅏㅁㅜ 모으기 -> 나무, and 나무 풀기 -> ㄴㅏㅁㅜ: two syllables, mostly open ones."""
+    easy = rng.random() < 0.8
+    word = rng.choice(_PLAIN_OPEN) + rng.choice(_PLAIN_OPEN if easy else _PLAIN_CLOSED)
+    letters = "".join(letter for char in word for letter in decompose(char))
+    level = 1 if easy else 2
+    if rng.random() < 0.5:
+        return Exercise("jamo", f"{letters} 모으기", word, f"jamo:compose:{word}", "drill compose", level)
+    key, also = f"jamo:decompose:{word}", _spelled(letters)
+    return Exercise("jamo", f"{word} 풀기", letters, key, "drill decompose", level, also=also)

@@ -167,3 +167,18 @@ def make(rng: Random) -> Exercise:
     if draw < 0.9:
         return _length(rng)
     return _backwards(rng)
+
+
+def drill(rng: Random) -> Exercise:
+    """abbab의 b 수 -> 3, and 가나다 거꾸로 -> 다나가: letters or syllables that make no word."""
+    symbols = rng.sample(_VOWELS + _CONSONANTS if rng.random() < 0.5 else _SYLLABLES, 4)
+    if rng.random() < 0.45:
+        word = "".join(symbols[: 2 if rng.random() < 0.3 else 3])
+        return Exercise("letters", f"{word} 거꾸로", word[::-1], f"letters:backwards:{word}", "drill backwards", 1)
+    letter, *others = symbols
+    wanted = rng.randrange(1, 5)
+    drawn = [letter] * wanted + [rng.choice(others) for _ in range(rng.randrange(1, 4))]
+    rng.shuffle(drawn)
+    word = "".join(drawn)
+    key, also = f"letters:count:{letter}:{word}", (f"{wanted}번", f"{wanted}개")
+    return Exercise("letters", f"{word}의 {letter} 수", str(wanted), key, "drill count", 1, also=also)

@@ -100,3 +100,16 @@ def make(rng: Random) -> Exercise:
     if draw < 0.8:
         return _native(rng)
     return _count(rng)
+
+
+def drill(rng: Random) -> Exercise:
+    """47 읽기 -> 사십칠, 사십칠 숫자로 -> 47, 21개 읽기 -> 스물한 개."""
+    draw = rng.random()
+    if draw < 0.3:
+        number, counter = rng.randrange(1, 100), rng.choice(COUNTERS[:6])
+        read, key = f"{counting(number)} {counter}", f"numbers:count:{number}{counter}"
+        return Exercise("numbers", f"{number}{counter} 읽기", read, key, "drill counted", 1)
+    number = rng.randrange(10, 100) if rng.random() < 0.6 else rng.randrange(100, 1000)
+    if draw < 0.65:
+        return Exercise("numbers", f"{number} 읽기", sino(number), f"numbers:read:{number}", "drill read", 1)
+    return Exercise("numbers", f"{sino(number)} 숫자로", str(number), f"numbers:write:{number}", "drill write", 1)

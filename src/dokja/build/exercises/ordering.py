@@ -192,3 +192,15 @@ def make(rng: Random) -> Exercise:
     if draw < 0.78:
         return _measures(rng)
     return _chain(rng)
+
+
+def drill(rng: Random) -> Exercise:
+    """작은 순 7,3,5 -> 3,5,7, of one digit or two."""
+    highest = 9 if rng.random() < 0.5 else 99
+    numbers = rng.sample(range(1, highest + 1), 3)
+    down = rng.random() < 0.3
+    listed = [str(number) for number in numbers]
+    answer = ",".join(map(str, sorted(numbers, reverse=down)))
+    key = f"ordering:sort:{'down' if down else 'up'}:{':'.join(map(str, sorted(numbers)))}"
+    choices = tuple(",".join(order) for order in permutations(listed))
+    return Exercise("ordering", f"{'큰' if down else '작은'} 순 {','.join(listed)}", answer, key, "drill", 1, choices)

@@ -61,6 +61,11 @@ _PLACES_BY_FORM = {
     form: tuple(place for place in PLACES if particle(place, "으로/로") == form) for form in ("으로", "로")
 }
 _RIEUL = tuple(noun for noun in NOUNS_WITH_FINAL if particle(noun, "으로/로") == "로")
+# Short nouns for the drills, by how they end.
+_SHORT = {
+    closed: tuple(noun for noun in nouns if len(noun) <= 2)
+    for closed, nouns in ((True, NOUNS_WITH_FINAL), (False, NOUNS_WITHOUT_FINAL))
+}
 _NOT_RIEUL = tuple(noun for noun in NOUNS_WITH_FINAL if particle(noun, "으로/로") == "으로")
 
 
@@ -104,3 +109,21 @@ def make(rng: Random) -> Exercise:
     prompt = rng.choice(_COMPLETE).format(s=sentence.format(x=f"{word}({a}/{b})"))
     choices = (sentence.format(x=word + a), sentence.format(x=word + b))
     return Exercise("particles", prompt, choices[0] if closed else choices[1], key, "complete", level, choices)
+
+
+def drill(rng: Random) -> Exercise:
+    """책+은/는 -> 은: after a short noun, a number below a hundred or a name."""
+    pair = rng.choice(PAIRS[:5])
+    a, b = pair.split("/")
+    closed = rng.random() < 0.5
+    right = a if closed else b
+    draw = rng.random()
+    if draw < 0.9:
+        while True:
+            word = rng.choice(_SHORT[rng.random() < 0.5]) if draw < 0.55 else str(rng.randrange(1, 100))
+            if particle(word, pair) == right:
+                break
+    else:
+        word = _word(rng, "name", pair, right, closed)
+    key, level = f"particles:{word}:{pair}", 1 if draw < 0.9 else 2
+    return Exercise("particles", f"{word}+{pair}", right, key, "drill", level, (a, b))

@@ -22,6 +22,7 @@ _UNITS = (
     ("일", "시간", 24, 10),
     ("주", "일", 7, 20),
 )
+_DECIMAL = tuple(row for row in _UNITS if row[2] in (10, 100, 1000))
 _MIXED = tuple(row for row in _UNITS if row[0] not in ("일", "주", "t"))
 # What is counted in bundles: the thing, the bundle, its size, the piece.
 _BUNDLES = (
@@ -200,3 +201,25 @@ def make(rng: Random) -> Exercise:
     if draw < 0.88:
         return _money(rng)
     return _compare(rng)
+
+
+def drill(rng: Random) -> Exercise:
+    """5m=?cm -> 500, 500cm=?m -> 5, 5m 20cm=?cm -> 520; the answer may name its unit."""
+    large, small, size, most = rng.choice(_DECIMAL if rng.random() < 0.85 else _UNITS)
+    count = rng.randrange(1, (most if size in (10, 100, 1000) else min(most, 9)) + 1)
+    draw = rng.random()
+    if draw < 0.3 and size in (10, 100, 1000):
+        # As many digits as the step has zeros, so that the answer is the two numbers in a row.
+        rest = rng.randrange(1, 10) * (100 if size == 1000 else 1) if size != 100 else rng.randrange(10, 100)
+        mixed, answer = f"{count}{large} {rest}{small}", str(count * size + rest)
+        return _drilled(f"{mixed}=?{small}", answer, small, f"{mixed}>{small}", "drill mixed")
+    if draw < 0.7:
+        return _drilled(
+            f"{count}{large}=?{small}", str(count * size), small, f"{count}{large}>{small}", "drill to small"
+        )
+    flat = f"{count * size}{small}"
+    return _drilled(f"{flat}=?{large}", str(count), large, f"{flat}>{large}", "drill to large")
+
+
+def _drilled(prompt: str, answer: str, unit: str, key: str, form: str) -> Exercise:
+    return Exercise("units", prompt, answer, f"units:{key}", form, 1, also=(answer + unit,))
