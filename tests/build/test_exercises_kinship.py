@@ -200,7 +200,7 @@ def test_a_speaker_is_never_asked_for_a_term_the_other_sex_uses() -> None:
         assert sex in ("", SPOKEN_BY.get(first, sex))
 
 
-def drawn(count: int = 2500) -> list[Exercise]:
+def drawn(count: int = 6000) -> list[Exercise]:
     return list(islice(exercises("kinship", "train", 31), count))
 
 
@@ -252,7 +252,20 @@ def test_questions_tell_what_the_tree_needs_and_no_other_relation() -> None:
         assert term(people[asked], people[other]) == item.answer, item.prompt
         needs_sex = item.form == "two steps" and item.answer in ("제수", "매제", "제부")
         assert not needs_sex or asked in told
-    assert forms == {"one step", "two steps", "term", "name", "relative"}
+    assert forms == {"one step", "two steps", "term", "name", "relative", "drill"}
+
+
+def test_drills_hold_for_the_person_named() -> None:
+    terms = set()
+    for item in drawn():
+        if item.form == "drill":
+            name, first, second = item.prompt.replace("의 ", " ").split()
+            ego = Person("남" if name in MEN else "여")
+            middle = walk(ego, paths(first)[0])
+            assert term(ego, STEPS[second](middle)) == item.answer, item.prompt
+            assert SPOKEN_BY.get(first, ego.sex) == ego.sex
+            terms.add(item.answer)
+    assert len(terms) > 40
 
 
 def test_looking_up_a_relative() -> None:

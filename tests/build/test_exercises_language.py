@@ -29,7 +29,7 @@ FINALS = dict(
 FINAL_NAMES = {value: key for key, value in FINALS.items()}
 
 
-def drawn(skill: str, count: int = 2000) -> list[Exercise]:
+def drawn(skill: str, count: int = 5000) -> list[Exercise]:
     return list(islice(exercises(skill, "train", 11), count))
 
 
@@ -88,6 +88,8 @@ def test_particles_in_questions_agree_with_the_word_before(skill: str) -> None:
     known = set(NAMES) | set(NOUNS)
     checked = 0
     for item in drawn(skill):
+        if item.form.startswith("drill"):
+            continue
         text = item.prompt
         found = re.findall(r"(\S+?)(으로|은|는|이|가|을|를|과|와|로)(?=[\s,.?]|$)", text)
         for stem, particle in found:
@@ -108,7 +110,9 @@ def test_particles_agree_by_decomposition() -> None:
         right = closed if agrees(word, closed) else opened
         assert agrees(word, right)
         forms.add((item.form, pair, right))
-        if item.form == "choose":
+        if item.form == "drill":
+            assert (item.prompt, item.answer) == (f"{word}+{pair}", right)
+        elif item.form == "choose":
             assert item.answer == right
             assert sorted(item.choices) == sorted((closed, opened))
         elif item.form == "attach":
@@ -117,7 +121,7 @@ def test_particles_agree_by_decomposition() -> None:
             slot = f"{word}({pair})"
             assert slot in item.prompt
             assert item.answer == item.prompt.split(": ", 1)[1].replace(slot, word + right)
-    assert len(forms) == 3 * 7 * 2
+    assert len(forms) == 3 * 7 * 2 + 5 * 2
 
 
 def jamo(word: str) -> str:
@@ -133,7 +137,9 @@ def test_letters_of_syllables_by_canonical_decomposition() -> None:
         quoted = re.search(r"'([가-힣]+)'", item.prompt)
         whole = unicodedata.normalize("NFD", quoted[1]) if quoted else ""
         letters = "".join(re.findall(r"[ㄱ-ㅣ]", item.prompt))
-        if item.form in ("compose", "compose word"):
+        if item.form == "drill decompose":
+            assert item.answer == jamo(item.prompt.removesuffix(" 풀기"))
+        elif item.form in ("compose", "compose word", "drill compose"):
             assert letters == jamo(item.answer)
         elif item.form in ("decompose", "decompose word"):
             assert quoted
@@ -146,7 +152,7 @@ def test_letters_of_syllables_by_canonical_decomposition() -> None:
             part = {"첫소리 자음": 0, "모음": 1, "받침": 2}[item.form]
             assert quoted
             assert item.answer == (jamo(quoted[1])[part : part + 1] or "없음")
-    assert len(forms) == 9
+    assert len(forms) == 11
 
 
 TENS = ["", "열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔"]
@@ -180,11 +186,13 @@ def test_numbers_by_a_slow_reader() -> None:
         forms.add(item.form)
         kind, argument = item.key.split(":")[1:]
         number = int(re.match(r"\d+", argument)[0])  # type: ignore[index]
-        if item.form == "read":
+        if item.form in ("read", "drill read"):
             assert str(number) in item.prompt
             assert value_of(item.answer) == number
             # 일 stands before 십, 백, 천 and a leading 만 in no number of this size.
             assert not re.search("일[십백천]|^일만", item.answer)
+        elif item.form == "drill write":
+            assert value_of(item.prompt.removesuffix(" 숫자로")) == int(item.answer) == number
         elif item.form == "write":
             read = re.findall(r"[일이삼사오육칠팔구십백천만]+(?='| →)", item.prompt)
             assert [value_of(word) for word in read] == [number]
@@ -200,4 +208,4 @@ def test_numbers_by_a_slow_reader() -> None:
             answer, asked = (read, f"{number}{counter}") if kind == "count" else (f"{number}{counter}", read)
             assert asked in item.prompt
             assert item.answer == answer
-    assert len(forms) == 6
+    assert len(forms) == 9

@@ -14,7 +14,7 @@ from dokja.build.exercises import Exercise, exercises
 WEEK = "월화수목금토일"
 
 
-def drawn(skill: str, count: int = 2500) -> list[Exercise]:
+def drawn(skill: str, count: int = 5000) -> list[Exercise]:
     return list(islice(exercises(skill, "train", 21), count))
 
 
@@ -35,12 +35,13 @@ def span(text: str) -> timedelta:
 
 def test_clock_by_datetime() -> None:
     items = drawn("clock")
-    assert {item.form for item in items} == {"later", "earlier", "between", "to 24 hours", "from 24 hours"}
+    forms = {"later", "earlier", "between", "to 24 hours", "from 24 hours", "drill plus", "drill 24 hours"}
+    assert {item.form for item in items} == forms
     for item in items:
         start, *rest = times(item.prompt)
-        if item.form in ("later", "earlier"):
+        if item.form in ("later", "earlier", "drill plus"):
             by = span(item.prompt)
-            end = start + by if item.form == "later" else start - by
+            end = start - by if item.form == "earlier" else start + by
             assert by
             answer = times(item.answer)[0]
             assert ((end - answer).total_seconds() % (12 * 3600)) == 0
@@ -53,8 +54,23 @@ def test_clock_by_datetime() -> None:
             assert ("오" in item.answer) == (item.form == "from 24 hours")
 
 
+def calendar_drill(text: str) -> str:
+    """One day or month at a time."""
+    start, steps = re.split("[+-]", text)
+    ahead, count = "+" in text, ints(steps)[0]
+    if "요일" in start:
+        week = WEEK if ahead else WEEK[::-1]
+        return week[(week.index(start[0]) + count) % 7] + "요일"
+    if "개월" in steps:
+        return f"{[*range(1, 13), *range(1, 13)][ints(start)[0] - 1 + count]}월"
+    end = date(2022, *ints(start)) + timedelta(days=count)
+    return f"{end.month}월 {end.day}일"
+
+
 def calendar_answer(item: Exercise) -> str:
     text = item.prompt
+    if item.form.startswith("drill"):
+        return calendar_drill(text)
     year = re.search(r"(\d{4})년", text)
     dates = [date(int(year[1]) if year else 2022, int(m), int(d)) for m, d in re.findall(r"(\d+)월 (\d+)일", text)]
     weekday = re.search(r"([월화수목금토일])요일", text)
@@ -89,7 +105,8 @@ def calendar_answer(item: Exercise) -> str:
 
 def test_calendar_by_datetime() -> None:
     items = drawn("calendar")
-    assert {item.form for item in items} == {"weekday", "date", "between", "month", "length"}
+    drills = {"drill weekday", "drill date", "drill month"}
+    assert {item.form for item in items} == {"weekday", "date", "between", "month", "length"} | drills
     for item in items:
         assert item.answer == calendar_answer(item), item.prompt
 
@@ -126,13 +143,17 @@ def arithmetic_answer(text: str) -> set[int]:
 
 def test_arithmetic_by_its_words_and_by_its_key() -> None:
     items = drawn("arithmetic")
-    assert {item.form for item in items} == {"plus", "minus", "times", "divided", "two steps", "money"}
+    drills = {"drill plus", "drill minus", "drill times"}
+    assert {item.form for item in items} == {"plus", "minus", "times", "divided", "two steps", "money"} | drills
     for item in items:
         answer = ints(item.answer)[0]
         assert answer > 0
         formula = item.key.split(":")[1]
         assert eval(formula.replace("/", "//")) == answer
         assert sorted(ints(formula)) == sorted(ints(item.prompt))
+        if item.form in drills:
+            assert eval(item.prompt.replace("×", "*")) == int(item.answer)
+            continue
         assert answer in arithmetic_answer(item.prompt), item.prompt
         unit = item.answer.removeprefix(str(answer))
         assert not unit or unit in item.prompt
@@ -154,9 +175,18 @@ def test_the_arithmetic_oracle_itself(text: str, right: int) -> None:
 def test_letters_by_counting_one_by_one() -> None:
     ordinals = dict(zip(["첫", "두", "세", "네", "다섯", "여섯", "일곱", "여덟"], range(8), strict=True))
     items = drawn("letters")
-    assert {item.form for item in items} == {"count", "nth", "length", "backwards"}
+    drills = {"drill count", "drill backwards"}
+    assert {item.form for item in items} == {"count", "nth", "length", "backwards"} | drills
     counts: Counter[str] = Counter()
     for item in items:
+        if item.form in drills:
+            word, _, asked_for = item.prompt.partition("의 " if item.form == "drill count" else " ")
+            if item.form == "drill count":
+                assert int(item.answer) == sum(char == asked_for[0] for char in word) > 0
+                counts[f"{item.answer}번"] += 1
+            else:
+                assert list(item.answer) == list(reversed(word))
+            continue
         word = item.prompt.split("'")[1]
         if item.form == "count":
             asked = re.search(r"' ?(?:에|에는|에서)? ?'?(\w)'?(?:이|가|은|는|을|를) ", item.prompt)
@@ -193,9 +223,12 @@ def amount(text: str) -> int:
 
 def test_units_in_the_smallest_unit() -> None:
     items = drawn("units")
-    assert len({item.form for item in items}) == 9
+    assert len({item.form for item in items}) == 12
     for item in items:
-        if item.form == "money":
+        if item.form.startswith("drill"):
+            quantity, unit = item.prompt.split("=?")
+            assert int(item.answer) * BASE[unit] == amount(quantity) > 0
+        elif item.form == "money":
             coin, count = ints(item.prompt)
             assert item.answer == f"{coin * count}원"
         elif item.form == "coins":
@@ -224,6 +257,8 @@ def ordering_answer(item: Exercise) -> str:
     if item.form.startswith("pick"):
         numbers.sort(key=int)
         return numbers[1] if "두 번째" in text or "둘째" in text else numbers[-1 if "큰 수" in text else 0]
+    if item.form == "drill":
+        return ",".join(sorted(numbers, key=int, reverse="큰" in text))
     if item.form == "sort":
         return ", ".join(sorted(numbers, key=int, reverse="큰" in text))
     if item.form.startswith("alphabet"):
@@ -244,7 +279,7 @@ def ordering_answer(item: Exercise) -> str:
 
 def test_ordering_by_brute_force() -> None:
     items = drawn("ordering")
-    assert len({item.form for item in items}) == 9
+    assert len({item.form for item in items}) == 10
     for item in items:
         assert item.answer == ordering_answer(item), item.prompt
-        assert all(choice in item.prompt for choice in item.choices) or item.form == "sort"
+        assert all(choice in item.prompt for choice in item.choices) or item.form in ("sort", "drill")

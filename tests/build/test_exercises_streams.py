@@ -8,11 +8,13 @@ import subprocess
 import sys
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice, pairwise
+from random import Random
 
 import pytest
 
-from dokja.build.exercises import SKILLS, Exercise, chance, exercises, mixed, split_of, verify
+from dokja.build.exercises import SKILLS, Exercise, Skill, chance, exercises, mixed, split_of, verify
 from dokja.errors import DokjaError
 
 NAMES = list(SKILLS)
@@ -40,11 +42,29 @@ def test_no_problem_is_in_both_splits_whatever_the_seeds(skill: str) -> None:
 
 
 @pytest.mark.parametrize("skill", NAMES)
-def test_evaluation_problems_differ_and_easy_ones_are_about_half(skill: str) -> None:
+def test_evaluation_problems_differ(skill: str) -> None:
     items = list(islice(exercises(skill, "evaluation", 3), 400))
     assert len({item.key for item in items}) == 400
-    easy = sum(item.level == 1 for item in islice(exercises(skill, "train", 3), 1500)) / 1500
-    assert 0.4 < easy < 0.65
+
+
+@pytest.mark.parametrize("skill", NAMES)
+def test_most_exercises_are_drills_and_most_others_are_easy(skill: str) -> None:
+    items = list(islice(exercises(skill, "train", 3), 1500))
+    drills = [item for item in items if item.form.startswith("drill")]
+    others = [item for item in items if not item.form.startswith("drill")]
+    assert 0.55 < len(drills) / len(items) < 0.65
+    assert 0.55 < sum(item.level == 1 for item in others) / len(others) < 0.8
+    assert sum(item.level == 1 for item in drills) / len(drills) > 0.75
+    evaluation = list(islice(exercises(skill, "evaluation", 3), 120))
+    assert 0.45 < sum(item.form.startswith("drill") for item in evaluation) / 120 < 0.75
+    assert all(len(item.prompt) <= 16 for item in drills)
+    assert len({item.form for item in drills}) <= 3
+
+
+def test_exercises_are_few_characters_on_average() -> None:
+    items = list(islice(mixed("train", 9), 3000))
+    assert sum(len(item.prompt) for item in items) / len(items) <= 16
+    assert sum(len(item.answer) for item in items) / len(items) <= 4
 
 
 @pytest.mark.parametrize("skill", NAMES)
@@ -146,8 +166,10 @@ def test_chance_is_the_best_habit_of_each_form_weighted_by_size() -> None:
 
 @pytest.mark.parametrize("skill", NAMES)
 def test_no_skill_can_be_passed_by_guessing(skill: str) -> None:
-    level = chance(skill, list(islice(exercises(skill, "evaluation", 1), 200)))
-    assert level < {"particles": 0.6, "ordering": 0.52}.get(skill, 0.35)
+    items = list(islice(exercises(skill, "evaluation", 1), 200))
+    assert chance(skill, items) < {"particles": 0.6, "ordering": 0.4}.get(skill, 0.3)
+    drills = [item for item in items if item.form.startswith("drill")]
+    assert chance(skill, drills) < {"particles": 0.6, "ordering": 0.25}.get(skill, 0.24)
 
 
 @pytest.mark.parametrize("skill", NAMES)
@@ -180,6 +202,22 @@ def test_streams_are_the_same_in_processes_with_other_hash_seeds() -> None:
 def test_seeds_give_different_streams() -> None:
     first, second = (list(islice(exercises("numbers", "train", seed), 20)) for seed in (1, 2))
     assert first != second
+
+
+def test_a_skill_whose_drills_are_used_up_goes_on_with_its_other_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    def maker(form: str, count: int) -> Callable[[Random], Exercise]:
+        def make(rng: Random) -> Exercise:
+            number = rng.randrange(count)
+            return Exercise("toy", f"{form} {number}", "1", f"toy:{form}:{number}", form)
+
+        return make
+
+    monkeypatch.setitem(SKILLS, "toy", Skill("toy", "놀이", "toy", maker("other", 200), maker("drill", 30)))
+    keys = [f"toy:{form}:{number}" for form, count in (("other", 200), ("drill", 30)) for number in range(count)]
+    held_out = {key for key in keys if split_of(key) == "evaluation"}
+    items = list(islice(exercises("toy", "evaluation", 1), len(held_out) + 5))
+    assert {item.key for item in items[: len(held_out)]} == held_out
+    assert {item.key for item in items[len(held_out) :]} < held_out
 
 
 def test_mixed_has_each_skill_once_a_round_in_changing_order() -> None:

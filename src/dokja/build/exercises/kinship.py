@@ -329,9 +329,10 @@ def make(rng: Random) -> Exercise:
 def drill(rng: Random) -> Exercise:
     """민수 아버지의 어머니 -> 할머니, for a relation that the words settle whoever it is said of."""
     hard = rng.random() < 0.15
-    sex = "남"
-    while sex:
+    while True:
         sex, first, second, term, also = rng.choice(rng.choice(_HARD_TERMS if hard else _EASY_TERMS))
+        if not sex:
+            break
     ego = _name(rng, SPOKEN_BY.get(first) or ("남" if rng.random() < 0.5 else "여"))
     key = f"kinship:two:{first}:{second}:{ego}"
     return Exercise("kinship", f"{ego} {first}의 {second}", term, key, "drill", 2 if hard else 1, also=also)

@@ -75,7 +75,7 @@ def _numbers(rng: Random, count: int) -> tuple[list[int], int]:
 
 
 def _pick(rng: Random) -> Exercise:
-    count = 2 if rng.random() < 0.25 else 3
+    count = 2 if rng.random() < 0.1 else 3
     numbers, level = _numbers(rng, count)
     ranked = sorted(numbers)
     if count == 2:
@@ -105,7 +105,7 @@ def _sort(rng: Random) -> Exercise:
 
 
 def _alphabet(rng: Random) -> Exercise:
-    count = 2 if rng.random() < 0.45 else 3
+    count = 2 if rng.random() < 0.3 else 3
     words = rng.sample(NOUNS, count)
     last = count == 3 and rng.random() < 0.5
     if count == 3 and not last:
@@ -130,7 +130,7 @@ def _names(rng: Random, count: int) -> list[str]:
 def _measures(rng: Random) -> Exercise:
     """Who is tallest, oldest or heaviest, each one's measure being given."""
     quality = rng.choice(_MEASURED)
-    count = 2 if rng.random() < 0.45 else 3
+    count = 2 if rng.random() < 0.2 else 3
     names = _names(rng, count)
     values: list[int] = []
     while len(values) < count:
