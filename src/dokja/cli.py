@@ -18,7 +18,7 @@ from .errors import DokjaError
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
                   pretty_exceptions_enable=False,
                   help="Build a foundation model from scratch, judge it against its rivals, serve the winner.\n\n"
-                       "Example: `dokja season play --minutes 8`")
+                       "Example: `dokja season play --minutes 20`")
 season_app = typer.Typer(no_args_is_help=True, help="Play a whole season: five architectures, one budget, one winner."
                                                     "\n\nExample: `dokja season play`")
 build_app = typer.Typer(no_args_is_help=True, help="What models are made from: text and exercises."
@@ -62,7 +62,7 @@ def _version(version: Annotated[bool, typer.Option("--version", is_eager=True, h
 
 @season_app.command("play")
 def season_play(
-    minutes: Annotated[float | None, typer.Option(help="About how long the season may take on this machine (8 when "
+    minutes: Annotated[float | None, typer.Option(help="About how long the season may take on this machine (9 when "
                                                        "neither this nor --flops is given). More minutes, larger "
                                                        "models, better text.")] = None,
     flops: Annotated[float | None, typer.Option(help="Exact training FLOPs of a finalist instead of minutes; equal "

@@ -52,7 +52,7 @@ def test_most_exercises_are_drills_and_most_others_are_easy(skill: str) -> None:
     items = list(islice(exercises(skill, "train", 3), 1500))
     drills = [item for item in items if item.form.startswith("drill")]
     others = [item for item in items if not item.form.startswith("drill")]
-    assert 0.55 < len(drills) / len(items) < 0.65
+    assert 0.7 < len(drills) / len(items) < 0.82
     assert 0.55 < sum(item.level == 1 for item in others) / len(others) < 0.8
     assert sum(item.level == 1 for item in drills) / len(drills) > 0.75
     evaluation = list(islice(exercises(skill, "evaluation", 3), 120))

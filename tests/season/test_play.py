@@ -23,6 +23,7 @@ RULES = """
 name = "small"
 teams = ["k-exaone", "vaetki", "hyperclova-x-seed-think"]
 exercise_share = 0.3
+answer_weight = 4
 [score]
 text_points = 50
 exercise_points = 50

@@ -109,7 +109,8 @@ class Decoder(nn.Module):
 
     def _loss(self, hidden_BTC: Tensor, norm: nn.Module, target_BT: Tensor, share_BT: Tensor | None) -> Tensor:
         """Mean cross-entropy through the head, without ever holding all logits."""
-        share = (target_BT != -100).float() if share_BT is None else share_BT
+        counts = (target_BT != -100).float()
+        share = counts if share_BT is None else counts * share_BT
         total = ops.linear_cross_entropy(norm(hidden_BTC).flatten(0, 1), self.head.weight, target_BT.flatten(),
                                          None if share_BT is None else share.flatten(), scale=self.spec.logit_scale)
         return total / share.sum().clamp(min=1)

@@ -7,6 +7,7 @@ widths. Derived: depth (fifth root of the size), vocabulary (cube root), width (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,11 +20,14 @@ VOCAB_REFERENCE = 100e9  # the size at which a family keeps its whole vocabulary
 
 
 def scaled(spec: ModelSpec, total: int, *, context: int, vocab: int | None = None) -> ModelSpec:
-    """The architecture of `spec` at the width that brings its parameters nearest to `total`.
+    """The architecture of `spec` at the width that brings its parameters nearest to `total`; from its official size
+    on, the official spec.
 
     context: the length it is to be trained at; windows shrink with it, to no less than an eighth of it.
     vocab: the tokenizer's size; None takes `scaled_vocab`.
     """
+    if total >= parameters(spec).total:
+        return replace(spec, vocab=spec.vocab if vocab is None else vocab)
     vocab = scaled_vocab(spec, total) if vocab is None else vocab
     layers = _pick_layers(spec.layers, total / parameters(spec).total)
     def miss(candidate: ModelSpec) -> float:
@@ -75,11 +79,11 @@ def _pick_layers(layers: tuple[Layer, ...], share: float) -> tuple[Layer, ...]:
 
 def _at_width(spec: ModelSpec, layers: tuple[Layer, ...], width: int, vocab: int, context: int,
               total: int) -> ModelSpec:
-    ratio, stretch = width / spec.width, context / spec.context
+    ratio, stretch, share = width / spec.width, context / spec.context, total / parameters(spec).total
 
     def shrink(layer: Layer) -> Layer:
         return replace(layer, mixer=_shrink_mixer(layer.mixer, spec.width, width, context, stretch),
-                       ffn=_shrink_ffn(layer.ffn, ratio))
+                       ffn=_shrink_ffn(layer.ffn, ratio, share))
 
     return replace(spec, name=f"{spec.name}@{_short(total)}", vocab=vocab, width=width, context=context,
                    layers=tuple(map(shrink, layers)), mtp=tuple(map(shrink, spec.mtp)), unverified=spec.unverified)
@@ -114,11 +118,11 @@ def _shrink_rope(rope: Rope | None, stretch: float) -> Rope | None:
     return replace(rope, yarn=replace(rope.yarn, original_context=max(1, round(rope.yarn.original_context * stretch))))
 
 
-def _shrink_ffn(ffn: FeedForward, ratio: float) -> FeedForward:
+def _shrink_ffn(ffn: FeedForward, ratio: float, share: float) -> FeedForward:
     if isinstance(ffn, MLP):
         return MLP(_step(ffn.width * ratio, 8))
-    # The fewest experts that keep the ratio; a mixture this sparse needs no more at pocket size.
-    active = min(ffn.active, MIN_ACTIVE)
+    # Active experts halve with each hundredfold or so, down to the fewest whose weights still say something.
+    active = max(min(ffn.active, MIN_ACTIVE), 2 ** round(math.log2(ffn.active * share**0.15)))
     return replace(ffn, experts=ffn.experts * active // ffn.active, active=active, width=_step(ffn.width * ratio, 8))
 
 

@@ -14,14 +14,14 @@ from rich.table import Table
 
 from ..errors import DokjaError
 from ..models.families import family
-from .plan import Plan, make_plan
+from .plan import SIZE, Plan, make_plan
 from .play import DATABASE, Interrupted, new_season, open_season, play, remove
 from .progress import Progress
 from .rules import Rules, load_rules
 from .store import Store
 from .summary import summarise
 
-DEFAULT_MINUTES = 8.0
+DEFAULT_MINUTES = 9.0
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def _announce(plan: Plan, rules: Rules, console: Console) -> None:
     console.print(
         f"Season {rules.name}: {len(rules.teams)} teams, {' -> '.join(str(n) for n in _counts(rules))}; "
         f"{plan.team_flops:.2g} training FLOPs for a finalist; models of {plan.size / 1e6:.1f}M parameters "
-        f"(0.75 x sqrt(FLOPs)); sequences of {plan.context} tokens, {plan.batch} a step; up to "
+        f"({SIZE} x sqrt(FLOPs)); sequences of {plan.context} tokens, {plan.batch} a step; up to "
         f"{plan.train_bytes / 1e6:.1f} MB of text; {plan.workers} teams at once, {plan.threads} thread"
         f"{'s' if plan.threads > 1 else ''} each.", highlight=False)
     console.print("Published architectures at pocket size, trained here from random weights: not the companies' "

@@ -16,7 +16,8 @@ from ..models.spec import ModelSpec
 from .rules import Rules
 
 BYTES_PER_TOKEN = 4.0  # how many bytes of Korean a pocket tokenizer's token holds, at least
-TRAINING_SHARE = 0.72  # of the season's minutes; the rest is corpus, tokenizers, judging and waiting for the last team
+TRAINING_SHARE = 0.82  # of the season's minutes; the rest is corpus, tokenizers, judging and waiting for the last team
+SIZE = 0.55  # parameters over the square root of a finalist's FLOPs
 EFFICIENCY = 0.42  # of the machine's GEMM rate that training reaches over all teams, see benchmarks/results
 
 
@@ -68,8 +69,9 @@ def make_plan(rules: Rules, *, seed: int, texts: tuple[str, ...], workers: int, 
     """The plan for a season of about `minutes` on this machine, or of exactly `flops` for each finalist.
 
     The rule: budget = minutes x training share x efficiency x measured GEMM rate, over the team-stages that are
-    trained; parameters = 0.75 x sqrt(FLOPs of a finalist), about seven times what Hoffmann et al. (2022) would take
-    for a dense model, since these are sparse and wide matrices use the machine better; text = what the hungriest team
+    trained; parameters = 0.55 x sqrt(FLOPs of a finalist), six times what Hoffmann et al. (2022) would
+    take for a dense model, since most of these are sparse and wide matrices use the machine better; sequences a step
+    grow with the fourth root of the FLOPs; text = what the hungriest team
     reads in the whole season.
     """
     if flops is None:
@@ -84,9 +86,9 @@ def make_plan(rules: Rules, *, seed: int, texts: tuple[str, ...], workers: int, 
         raise DokjaError(f"a season needs at least 1e10 training FLOPs for each team, {flops:.3g} is too little: raise "
                          "--minutes or --flops")
     flops = float(f"{flops:.2g}")
-    size = int(float(f"{0.75 * math.sqrt(flops):.2g}"))
+    size = int(float(f"{SIZE * math.sqrt(flops):.2g}"))
     context = 256 if flops < 2e15 else 512
-    batch = max(4, 2 ** round(math.log2(8 * (flops / 15e12) ** 0.25)))
+    batch = max(4, 2 ** round(math.log2(16 * (flops / 13e12) ** 0.25)))
     draft = Plan(seed=seed, minutes=minutes, team_flops=flops, size=size, context=context, batch=batch, train_bytes=0,
                  heldout_bytes=0, texts=texts, workers=workers, threads=threads)
     cheapest = min(training_flops_per_token(draft.spec(team), context) for team in rules.teams)

@@ -26,7 +26,8 @@ class Rules:
     """A season's rules.
 
     text_points and exercise_points are the full marks of the two halves of the score. items: unseen exercises a skill
-    and judgement. exercise_share: the share of the training characters that are exercises.
+    and judgement. exercise_share: the share of the training characters that are exercises; answer_weight: how
+    often their answers count in the loss.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Rules:
     exercise_points: float
     items: int
     exercise_share: float
+    answer_weight: int
 
 
 def load_rules(path: Path | None = None) -> Rules:
@@ -49,6 +51,7 @@ def load_rules(path: Path | None = None) -> Rules:
             stages=tuple(StageRule(**stage) for stage in data["stage"]),
             text_points=float(data["score"]["text_points"]), exercise_points=float(data["score"]["exercise_points"]),
             items=int(data["score"]["items"]), exercise_share=float(data["exercise_share"]),
+            answer_weight=int(data["answer_weight"]),
         )
     except OSError as error:
         raise DokjaError(f"cannot read the rules {where}: {error.strerror}") from error

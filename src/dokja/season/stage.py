@@ -45,14 +45,20 @@ def decide(raw: Mapping[str, dict[str, Any]], rules: Rules, stage: StageRule, *,
     ranked = sorted(rows.values(), key=lambda row: (-row["score"], row["bpb"]["value"], row["team"]))
     for rank, row in enumerate(ranked, start=1):
         row["rank"], row["kept"] = rank, rank <= stage.keep
-        row["why"] = _why(row, ranked, stage)
+        row["why"], row["why_ko"] = _why(row, ranked, stage)
     return {row["team"]: row for row in ranked}
 
 
-def _why(row: dict[str, Any], ranked: list[dict[str, Any]], stage: StageRule) -> str:
+def _why(row: dict[str, Any], ranked: list[dict[str, Any]], stage: StageRule) -> tuple[str, str]:
+    """Why a team stays or goes, in English and in Korean."""
     if row["kept"]:
-        return f"ranked {row['rank']} of {len(ranked)}; the first {stage.keep} stay"
+        return (f"ranked {row['rank']} of {len(ranked)}; the first {stage.keep} stay",
+                f"{len(ranked)}팀 가운데 {row['rank']}위, {stage.keep}위까지 남습니다")
     line = ranked[stage.keep - 1]
-    sure = f"; in {row['p_last']:.0%} of the resampled judgements it is last" if row["rank"] == len(ranked) else ""
-    return (f"{row['score']:.1f} points, {line['score'] - row['score']:.1f} behind the last that stays "
-            f"({stage.keep} of {len(ranked)} do){sure}")
+    behind = line["score"] - row["score"]
+    reason = (f"{row['score']:.1f} points, {behind:.1f} behind the last that stays ({stage.keep} of {len(ranked)} do)",
+              f"{row['score']:.1f}점, {stage.keep}위까지 남는 자리에 {behind:.1f}점 모자랍니다")
+    if row["rank"] < len(ranked):
+        return reason
+    return (f"{reason[0]}; in {row['p_last']:.0%} of the resampled judgements it is last",
+            f"{reason[1]}. 다시 뽑은 평가의 {row['p_last']:.0%}에서 꼴찌입니다")

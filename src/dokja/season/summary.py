@@ -25,6 +25,7 @@ def summarise(store: Store) -> dict[str, Any]:
         waiting = number > 1 and not any(stage_before["table"] for stage_before in stages[-1:])
         stages.append({
             "number": number, "title": stage["title_ko"], "title_en": stage["title_en"], "keep": stage["keep"],
+            "share": stage["share"],
             "state": "judged" if table else "waiting" if waiting else "training",
             "baselines": {baseline.name: baseline.bits_per_byte for baseline in store.baselines()},
             "table": table,
@@ -33,7 +34,8 @@ def summarise(store: Store) -> dict[str, Any]:
     return {
         "season": rules["name"], "state": store.setting("state"), "seed": plan.seed,
         "budget_flops": plan.team_flops, "plan": plan.to_dict(),
-        "score": {"text_points": rules["text_points"], "exercise_points": rules["exercise_points"]},
+        "score": {"text_points": rules["text_points"], "exercise_points": rules["exercise_points"],
+                  "items": rules["items"]},
         "stages": stages, "teams": [_team(team, plan) for team in teams], "winner": winner,
         "skills": {name: {"ko": skill.title_ko, "en": skill.title_en} for name, skill in SKILLS.items()},
         "samples": {judgement.team: {"stage": judgement.stage, "text": judgement.raw["samples"],

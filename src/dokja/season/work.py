@@ -88,11 +88,13 @@ def prepare(season: Season, name: str) -> dict[str, Any]:
     folder, chosen = season.team(name), family(name)
     corpus = open_corpus(season.corpus)
     vocab = scaled_vocab(chosen.spec, season.plan.size)
-    codec = train_tokenizer(_with_exercises(season, corpus.train()), vocab, chosen.chat, max_bytes=TOKENIZER_BYTES)
+    # On the text alone: merged numerals such as 사십육 would hide from a model how numbers are made.
+    codec = train_tokenizer(corpus.train(), vocab, chosen.chat, max_bytes=TOKENIZER_BYTES)
     spec = season.plan.spec(name, codec.vocab)
     ends = season.plan.stage_ends(spec, season.rules)
-    packed = pack(encode(codec, _with_exercises(season, corpus.train())), spec.context, codec.end_of_text, codec.vocab,
-                  enough=ends[-1] * season.plan.batch)
+    documents = _with_exercises(season, corpus.train())
+    packed = pack(encode(codec, documents, answer_weight=season.rules.answer_weight), spec.context, codec.end_of_text,
+                  codec.vocab, enough=ends[-1] * season.plan.batch)
     with _disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
         codec.tokenizer.save(str(folder / "tokenizer.json"))

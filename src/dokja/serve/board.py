@@ -37,6 +37,7 @@ class Row(TypedDict, total=False):
     skills: dict[str, Skill]
     kept: bool
     why: str
+    why_ko: str
 
 
 class Stage(TypedDict, total=False):
@@ -44,6 +45,7 @@ class Stage(TypedDict, total=False):
 
     number: int
     title: str
+    title_en: str
     keep: int
     state: Literal["waiting", "training", "judged"]
     baselines: dict[str, float]

@@ -30,6 +30,10 @@ class BoardView:
         """A text in the reader's language, safe inside HTML."""
         return escape(word(key, self.lang, **values))
 
+    def _local(self, row: Mapping[str, Any], key: str) -> str:
+        """A text of the season's own in the reader's language where it is given in both (key_ko, key_en)."""
+        return str(row.get(f"{key}_{self.lang}") or row.get(key) or "")
+
     def _title(self) -> str:
         finished = self.board.get("state") == "finished"
         state = self.say("finished" if finished else "playing")
@@ -79,7 +83,7 @@ class BoardView:
         entries = []
         for row in rows:
             fate = self._fate(stage, row)
-            why = f": {escape(str(row['why']))}" if row.get("why") and fate == "goes_out" else ""
+            why = f": {escape(self._local(row, 'why'))}" if row.get("why") and fate == "goes_out" else ""
             kind = {"wins": "champion", "goes_out": "out"}.get(fate, "")
             note = self.say(fate) + why if fate else ""
             entries.append(self._entry(str(row.get("team") or "?"), kind, note, safe=True))
@@ -120,7 +124,7 @@ class BoardView:
         state = stage.get("state") if stage.get("state") in ("waiting", "training", "judged") else "waiting"
         name = self._stage_name(stage)
         if stage.get("title"):
-            name += f" · {escape(str(stage['title']))}"
+            name += f" · {escape(self._local(stage, 'title'))}"
         head = f'<div class="title-line"><h3>{name}</h3><span class="pill">{self.say(f"state_{state}")}</span></div>'
         if not rows:
             return f'<div class="stage">{head}<p class="soft small">{self.say("no_table")}</p></div>'
@@ -145,7 +149,7 @@ class BoardView:
                 f'<th scope="row">{self._team(str(row.get("team") or "?"))}</th>'
                 f'<td class="number">{_interval(score, 1)}</td><td class="number">{_interval(row.get("bpb"), 3)}</td>'
                 f'<td class="number">{_percent(row.get("p_last"))}</td><td>{pill}</td>'
-                f'<td class="why small">{escape(str(row.get("why") or ""))}</td></tr>')
+                f'<td class="why small">{escape(self._local(row, "why"))}</td></tr>')
         return self._table(caption, head, "".join(body))
 
     def _skills(self, rows: list[Mapping[str, Any]], caption: str) -> str:

@@ -42,7 +42,7 @@ SKILLS: dict[str, Skill] = {
 
 # How many exercises are drills, questions of level 1, and questions of any level. As half of the last are of level 1
 # too, so are about two questions in three.
-_SHARES = (0.6, 0.14, 0.26)
+_SHARES = (0.76, 0.09, 0.15)
 # So many draws in a row without a new problem mean that a skill's evaluation problems of one kind are used up.
 _EXHAUSTED = 5_000
 
