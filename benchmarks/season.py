@@ -53,11 +53,12 @@ def play(home: Path, options: list[str]) -> tuple[float, float]:
     return (time.monotonic() - start) / 60, peak / 1e9
 
 
-def share_of_gemm(home: str, name: str, plan: dict[str, Any], spec: dict[str, Any], ready: Any) -> list[float]:
+def share_of_gemm(home: str, name: str, plan: Plan, spec: dict[str, Any], ready: Any) -> list[float]:
     """Training FLOPs a second over matrix-product FLOPs a second, taken in turn on the same thread, one a round."""
-    torch.set_num_threads(plan["threads"])
-    trainer = Trainer(ModelSpec.from_dict(spec), Sequences.load(Path(home) / "teams" / name / "sequences.npz"),
-                      TrainConfig(seed=1, batch=plan["batch"]), Schedule([10_000]))
+    torch.set_num_threads(plan.threads)
+    its = ModelSpec.from_dict(spec)
+    trainer = Trainer(its, Sequences.load(Path(home) / "teams" / name / "sequences.npz"),
+                      TrainConfig(seed=1, batch=plan.batch(its)), Schedule([10_000]))
     a, b, out = torch.randn(1024, 1024), torch.randn(1024, 1024), torch.empty(1024, 1024)
     trainer.step()
     ready.wait()
@@ -89,7 +90,7 @@ def rates(home: Path) -> dict[str, list[float]]:
         for index, (name, spec) in enumerate(teams):
             group = [(name, spec), *(teams[(index + k) % len(teams)] for k in range(1, plan.workers))]
             ready = manager.Barrier(len(group))
-            jobs = [pool.apply_async(share_of_gemm, (str(home), team, plan.to_dict(), its, ready))
+            jobs = [pool.apply_async(share_of_gemm, (str(home), team, plan, its, ready))
                     for team, its in group]
             found[name] = jobs[0].get()
             for job in jobs[1:]:

@@ -141,13 +141,18 @@ def serve(models: Annotated[list[Path], typer.Argument(help="Model folders; the 
           port: Annotated[int, typer.Option(help="Port to serve on.")] = 8300) -> None:
     """Serve model folders: a chat page and an OpenAI-compatible API.
 
-    Example: `dokja serve seasons/pocket/teams/vaetki/stage-3`
+    Example: `dokja serve seasons/pocket/teams/k-exaone/stage-1`
     """
     from . import serve as room
     from .models.folder import load_folder
 
     _require_free(host, port)
-    loaded = {path.parent.name if path.name.startswith("stage-") else path.name: load_folder(path) for path in models}
+    names = [path.parent.name if path.name.startswith("stage-") else path.name for path in models]
+    if len(set(names)) < len(names):
+        names = [f"{path.parent.name}-{path.name}" for path in models]
+    if len(set(names)) < len(names):
+        raise DokjaError(f"two of the model folders have the same name: {', '.join(map(str, models))}")
+    loaded = dict(zip(names, map(load_folder, models), strict=True))
     room.serve(room.create_app(room.Engine(loaded), lambda: None), host, port)
 
 
@@ -176,7 +181,7 @@ def build_text(count: Annotated[int, typer.Option(help="How many documents.")] =
 def build_exercises(skill: Annotated[str | None, typer.Option(help="One skill; all without it.")] = None,
                     count: Annotated[int, typer.Option(help="How many of each skill.")] = 3,
                     seed: Annotated[int, typer.Option(help="Which endless stream.")] = 1,
-                    evaluation: Annotated[bool, typer.Option("--evaluation", help="From the evaluation half.")] = False,
+                    evaluation: Annotated[bool, typer.Option("--evaluation", help="Evaluation problems.")] = False,
                     as_json: AsJson = False) -> None:
     """Print verifiable Korean exercises with their answers.
 
@@ -203,7 +208,7 @@ def judge_text(model: Annotated[Path, typer.Argument(help="A model folder.")],
                as_json: AsJson = False) -> None:
     """Bits per byte of a model on a text, with a 95 % interval over documents, beside xz -9.
 
-    Example: `dokja judge text seasons/pocket/teams/vaetki/stage-3 --text novel.txt`
+    Example: `dokja judge text seasons/pocket/teams/k-exaone/stage-1 --text novel.txt`
     """
     from .season.command import measure_text
 
@@ -211,8 +216,9 @@ def judge_text(model: Annotated[Path, typer.Argument(help="A model folder.")],
     if as_json:
         print(json.dumps(result))
     else:
-        print(f"{result['value']:.4f} bits per byte [{result['low']:.4f}, {result['high']:.4f}] over "
-              f"{result['n']:,} documents, {result['bytes']:,} bytes; xz -9: {result['xz']:.4f}")
+        interval = "one document, so no interval" if result["low"] is None else (
+            f"[{result['low']:.4f}, {result['high']:.4f}] over {result['n']:,} documents")
+        print(f"{result['value']:.4f} bits per byte {interval}, {result['bytes']:,} bytes; xz -9: {result['xz']:.4f}")
 
 
 @models_app.command("list")
@@ -226,7 +232,7 @@ def models_list(as_json: AsJson = False) -> None:
     from .models.cost import parameters
     from .models.families import FAMILIES
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for item in FAMILIES.values():
         count = parameters(item.spec)
         rows.append({"name": item.name, "title": item.title, "company": item.company, "parameters": count.total,
@@ -237,9 +243,9 @@ def models_list(as_json: AsJson = False) -> None:
         return
     table = Table()
     for column in ("name", "company", "parameters", "active", "layers", "context"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column != "company")
     for row in rows:
-        table.add_row(str(row["name"]), str(row["company"]), f"{row['parameters']:,}", f"{row['active']:,}",
+        table.add_row(row["name"], row["company"], f"{row['parameters'] / 1e9:.2f}B", f"{row['active'] / 1e9:.2f}B",
                       str(row["layers"]), f"{row['context']:,}")
     Console().print(table)
 
@@ -294,5 +300,8 @@ def _serve_season(home: Path, host: str, port: int) -> None:
     from .season.play import finalists
 
     folders = finalists(home, read_summary(home))
-    engine = room.Engine({name: load_folder(path) for name, path in folders.items()}) if folders else None
+    loaded = {name: load_folder(path) for name, path in folders.items()}
+    for rank, model in enumerate(loaded.values(), start=1):
+        model.card["rank"] = rank
+    engine = room.Engine(loaded) if loaded else None
     room.serve(room.create_app(engine, lambda: read_summary(home)), host, port)

@@ -137,7 +137,8 @@ def test_sequences_survive_their_file(tmp_path: Path) -> None:
 DOCUMENTS = [
     Document("korean/story", text="옛날에 나무꾼이 살았습니다."),
     Document("exercise/sum", turns=(Turn("user", "3 더하기 4는?"), Turn("assistant", "7입니다."),
-                                    Turn("user", "5 빼기 2는?"), Turn("assistant", "3입니다."))),
+                                    Turn("user", "5 빼기 2는?"), Turn("assistant", "3입니다.")),
+             exercise=True),
     Document("korean/conversation", turns=(Turn("user", "안녕?"), Turn("assistant", "네, 안녕하세요."))),
 ]
 

@@ -89,7 +89,7 @@ def finished() -> dict[str, Any]:
     } for place, name in enumerate(TEAMS)]
     return {
         "season": "pocket <1>", "state": "finished", "seed": 7, "budget_flops": 2e13, "winner": "gamma", "teams": teams,
-        "plan": {"seed": 7, "team_flops": 2e13, "size": 4_200_000, "context": 256, "batch": 8,
+        "plan": {"seed": 7, "team_flops": 2e13, "size": 4_200_000, "context": 256,
                  "train_bytes": 41_300_000, "heldout_bytes": 300_000, "texts": ["my <texts>"],
                  "workers": 2, "threads": 3},
         "score": {"text_points": 50.0, "exercise_points": 50.0},

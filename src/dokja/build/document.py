@@ -21,11 +21,13 @@ class Document:
     """Running text (`text`) or a conversation (`turns`); exactly one of the two is filled.
 
     source: where it came from, such as "korean/story" or a file's name; kept in the corpus manifest.
+    exercise: a question with one right answer, which is what training is to learn of it.
     """
 
     source: str
     text: str = ""
     turns: tuple[Turn, ...] = ()
+    exercise: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.text) == bool(self.turns):

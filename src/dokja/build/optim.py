@@ -36,8 +36,8 @@ class OptimConfig:
     equation 4, which gives Muon the update size of AdamW). weight_decay is decoupled and times the learning rate.
     """
 
-    muon_lr: float = 0.02
-    adam_lr: float = 0.02
+    muon_lr: float = 0.01
+    adam_lr: float = 0.006
     momentum: float = 0.95
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-10

@@ -1,4 +1,4 @@
-"""Documents to training sequences: every sequence begins where a document begins.
+"""Documents to training sequences: every sequence begins where a document, or a piece of a long one, begins.
 
 First-fit packing over a window of open sequences: what does not fit goes on in a sequence of its own, nothing is thrown
 away, and little is padding. Source of the idea: Ding et al. 2024, "Fewer truncations improve language modeling".
@@ -58,9 +58,9 @@ def _encode_batch(codec: Codec, batch: Sequence[Document], answer_weight: int) -
             encoded = codec.running_text(next(ids))
             yield Weighted(encoded.ids, [1] * len(encoded.ids))
             continue
-        exercise = document.source.startswith("exercise/")
-        encoded = codec.conversation([(turn.role, next(ids)) for turn in document.turns], answers_only=exercise)
-        high, low = (answer_weight, 1) if exercise else (1, 0)
+        turns = [(turn.role, next(ids)) for turn in document.turns]
+        encoded = codec.conversation(turns, answers_only=document.exercise)
+        high, low = (answer_weight, 1) if document.exercise else (1, 0)
         yield Weighted(encoded.ids, [high if counts else low for counts in encoded.counted])
 
 

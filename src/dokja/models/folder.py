@@ -46,7 +46,8 @@ def save_folder(path: Path, model: Decoder, codec: Codec, card: dict[str, Any]) 
         (draft / SPEC).write_text(json.dumps(model.spec.to_dict(), indent=1), encoding="utf-8")
         codec.tokenizer.save(str(draft / TOKENIZER))
         (draft / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1), encoding="utf-8")
-        draft.chmod(0o755)
+        draft.chmod(0o755)  # the temporary folder and the weights are written for their owner alone
+        (draft / WEIGHTS).chmod(0o644)
         if path.exists():
             shutil.rmtree(path)
         os.replace(draft, path)

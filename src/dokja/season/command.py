@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,7 +55,7 @@ def play_season(home: Path, wish: Wish, *, fresh: bool, console: Console) -> Non
         rules = _rules(wish)
         plan = _plan(wish, rules)
     _announce(plan, rules, console)
-    with Progress(console, rules, plan.batch * plan.context, plan.workers) as progress:
+    with Progress(console, rules, plan) as progress:
         if not exists:
             home.mkdir(parents=True, exist_ok=True)
             new_season(home, plan, rules, progress)
@@ -180,7 +179,7 @@ def measure_text(model: Path, texts: list[Path], max_bytes: int) -> dict[str, An
     sizes = [len(document.content.encode()) for document in chosen]
     if len(chosen) < 2:
         value = sum(bits) / size
-        interval: dict[str, Any] = {"value": value, "low": math.nan, "high": math.nan, "n": 1}
+        interval: dict[str, Any] = {"value": value, "low": None, "high": None, "n": 1}
     else:
         interval = ratio_interval(bits, sizes).to_dict()
     return {**interval, "bytes": size, "xz": xz_bits_per_byte([document.content for document in chosen])}
@@ -234,7 +233,7 @@ def _announce(plan: Plan, rules: Rules, console: Console) -> None:
     console.print(
         f"Season {rules.name}: {len(rules.teams)} teams, {' -> '.join(str(n) for n in _counts(rules))}; "
         f"{plan.team_flops:.2g} training FLOPs for a finalist; models of {plan.size / 1e6:.1f}M parameters "
-        f"({SIZE} x sqrt(FLOPs)); sequences of {plan.context} tokens, {plan.batch} a step; up to "
+        f"({SIZE} x sqrt(FLOPs)); sequences of {plan.context} tokens; up to "
         f"{plan.train_bytes / 1e6:.1f} MB of text; {plan.workers} teams at once, {plan.threads} thread"
         f"{'s' if plan.threads > 1 else ''} each.", highlight=False)
     console.print("Published architectures at pocket size, trained here from random weights: not the companies' "

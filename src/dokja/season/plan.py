@@ -17,7 +17,7 @@ from .rules import Rules
 
 BYTES_PER_TOKEN = 4.0  # how many bytes of Korean a pocket tokenizer's token holds, at least
 TRAINING_SHARE = 0.82  # of the season's minutes; the rest is corpus, tokenizers, judging and waiting for the last team
-SIZE = 0.55  # parameters over the square root of a finalist's FLOPs
+SIZE = 0.47  # parameters over the square root of a finalist's FLOPs
 EFFICIENCY = 0.42  # of the machine's GEMM rate that training reaches over all teams, see benchmarks/results
 
 
@@ -26,7 +26,7 @@ class Plan:
     """All that decides a season's numbers. Two seasons with equal plans and text are equal.
 
     minutes: what the budget was derived from, None when it was given as FLOPs. team_flops: training FLOPs of a team
-    that reaches the end. size: parameters of every pocket model. context: tokens a sequence. batch: sequences a step.
+    that reaches the end. size: parameters of every pocket model. context: tokens a sequence.
     texts: the user's own text, empty for the built-in one. workers, threads: how many teams train at once and on how
     many threads each, which the last bits of every sum depend on.
     """
@@ -36,7 +36,6 @@ class Plan:
     team_flops: float
     size: int
     context: int
-    batch: int
     train_bytes: int
     heldout_bytes: int
     texts: tuple[str, ...]
@@ -54,9 +53,18 @@ class Plan:
         """The team's architecture at this season's size."""
         return scaled(family(team).spec, self.size, context=self.context, vocab=vocab)
 
+    def batch(self, spec: ModelSpec) -> int:
+        """Sequences a step: a power of two that grows with the tokens that the team's FLOPs pay for, 8 at 1.4 million.
+
+        A long run gains little from more steps and much from larger products; a short one needs every step
+        (McCandlish et al. 2018; nanochat's batch grows as tokens ** 0.38, the noise at pocket size allows more).
+        """
+        tokens = self.team_flops / training_flops_per_token(spec, self.context)
+        return max(4, 2 ** round(math.log2(8 * (tokens / 1.4e6) ** 0.7)))
+
     def stage_ends(self, spec: ModelSpec, rules: Rules) -> list[int]:
         """The step at which each stage of a team ends: as many whole steps as the stage's FLOPs pay for."""
-        per_step = self.batch * self.context * training_flops_per_token(spec, self.context)
+        per_step = self.batch(spec) * self.context * training_flops_per_token(spec, self.context)
         paid, ends = 0.0, []
         for stage in rules.stages:
             paid += stage.share * self.team_flops
@@ -69,10 +77,9 @@ def make_plan(rules: Rules, *, seed: int, texts: tuple[str, ...], workers: int, 
     """The plan for a season of about `minutes` on this machine, or of exactly `flops` for each finalist.
 
     The rule: budget = minutes x training share x efficiency x measured GEMM rate, over the team-stages that are
-    trained; parameters = 0.55 x sqrt(FLOPs of a finalist), six times what Hoffmann et al. (2022) would
-    take for a dense model, since most of these are sparse and wide matrices use the machine better; sequences a step
-    grow with the fourth root of the FLOPs; text = what the hungriest team
-    reads in the whole season.
+    trained; parameters = 0.47 x sqrt(FLOPs of a finalist), five times what Hoffmann et al. (2022) would take for a
+    dense model, since most of these are sparse and wide matrices use the machine better; text = what the hungriest
+    team reads in the whole season.
     """
     if flops is None:
         assert minutes is not None
@@ -88,8 +95,7 @@ def make_plan(rules: Rules, *, seed: int, texts: tuple[str, ...], workers: int, 
     flops = float(f"{flops:.2g}")
     size = int(float(f"{SIZE * math.sqrt(flops):.2g}"))
     context = 256 if flops < 2e15 else 512
-    batch = max(4, 2 ** round(math.log2(16 * (flops / 13e12) ** 0.25)))
-    draft = Plan(seed=seed, minutes=minutes, team_flops=flops, size=size, context=context, batch=batch, train_bytes=0,
+    draft = Plan(seed=seed, minutes=minutes, team_flops=flops, size=size, context=context, train_bytes=0,
                  heldout_bytes=0, texts=texts, workers=workers, threads=threads)
     cheapest = min(training_flops_per_token(draft.spec(team), context) for team in rules.teams)
     wanted = flops / cheapest * BYTES_PER_TOKEN * (1 - rules.exercise_share)

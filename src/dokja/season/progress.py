@@ -13,13 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ..models.families import family
+from .plan import Plan
 from .rules import Rules, StageRule
 
 _QUIET_EVERY = 15.0  # seconds between lines where there is no terminal
 
 
 class _TeamLine:
-    def __init__(self) -> None:
+    def __init__(self, tokens_per_step: int) -> None:
+        self.tokens_per_step = tokens_per_step
         self.note = "waiting"
         self.step, self.begin, self.end, self.last = 0, 0, 0, 0
         self.loss = float("nan")
@@ -31,9 +33,9 @@ class _TeamLine:
 class Progress:
     """Bars with steps, tokens a second, loss and time left for each team, and the time left of the season."""
 
-    def __init__(self, console: Console, rules: Rules, tokens_per_step: int, workers: int) -> None:
-        self.console, self.rules, self.tokens_per_step, self.workers = console, rules, tokens_per_step, workers
-        self.lines = {name: _TeamLine() for name in rules.teams}
+    def __init__(self, console: Console, rules: Rules, plan: Plan) -> None:
+        self.console, self.rules, self.workers = console, rules, plan.workers
+        self.lines = {name: _TeamLine(plan.batch(plan.spec(name)) * plan.context) for name in rules.teams}
         self.started = self._said = time.monotonic()
         self.stage = 1
         self.message = ""
@@ -139,7 +141,7 @@ class Progress:
             table.add_row(
                 Text(family(name).title, style="dim strike" if line.out else "bold"), bar,
                 f"{line.step}/{line.end}" if line.end else "",
-                f"{line.rate * self.tokens_per_step:,.0f} tokens/s" if active else "",
+                f"{line.rate * line.tokens_per_step:,.0f} tokens/s" if active else "",
                 f"loss {line.loss:.3f}" if line.loss == line.loss else "",
                 f"{_clock(left)} left" if active else line.note,
             )

@@ -85,7 +85,7 @@ class _Report:
         facts = {
             "seed": escape(str(summary["seed"])), "flops": power(summary["budget_flops"]),
             "size": both("size_value", n=number(plan["size"])),
-            "sequences": both("sequences_value", context=plan["context"], batch=plan["batch"]),
+            "sequences": both("sequences_value", context=plan["context"]),
             "text": f"{', '.join(texts) or both('text_built_in')}, "
                     + both("text_value", mb=number(plan["train_bytes"] / 1e6, 1)),
             "heldout": both("heldout_value", kb=number(plan["heldout_bytes"] / 1e3)),

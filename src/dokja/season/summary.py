@@ -55,7 +55,7 @@ def _team(team: Team, plan: Plan) -> dict[str, Any]:
         return row
     spec = ModelSpec.from_dict(team.spec)
     count, per_token = parameters(spec), training_flops_per_token(spec, spec.context)
-    per_step = plan.batch * spec.context
+    per_step = plan.batch(spec) * spec.context
     return row | {
         "parameters": count.total, "active": count.active, "vocab": spec.vocab, "width": spec.width,
         "layers": len(spec.layers), "kv_bytes_per_token": cache_bytes_per_token(spec, spec.context, 4),

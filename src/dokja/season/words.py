@@ -28,7 +28,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "size": ("목표 크기", "Target size"),
     "size_value": ("매개변수 {n}개", "{n} parameters"),
     "sequences": ("한 걸음에 읽는 양", "Read in one step"),
-    "sequences_value": ("{context}토큰 × {batch}줄", "{batch} sequences of {context} tokens"),
+    "sequences_value": ("{context}토큰", "{context} tokens"),
     "text": ("학습한 글", "Training text"),
     "text_built_in": ("Dokja가 지어 낸 한국어 글", "Korean text composed by Dokja"),
     "text_value": ("최대 {mb} MB", "up to {mb} MB"),

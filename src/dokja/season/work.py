@@ -94,7 +94,7 @@ def prepare(season: Season, name: str) -> dict[str, Any]:
     ends = season.plan.stage_ends(spec, season.rules)
     documents = _with_exercises(season, corpus.train())
     packed = pack(encode(codec, documents, answer_weight=season.rules.answer_weight), spec.context, codec.end_of_text,
-                  codec.vocab, enough=ends[-1] * season.plan.batch)
+                  codec.vocab, enough=ends[-1] * season.plan.batch(spec))
     with _disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
         codec.tokenizer.save(str(folder / "tokenizer.json"))
@@ -196,7 +196,7 @@ def _with_exercises(season: Season, texts: Any) -> Any:
 
 
 def _trainer(season: Season, name: str, spec: ModelSpec, ends: list[int]) -> Trainer:
-    config = TrainConfig(seed=named_seed(season.plan.seed, name), batch=season.plan.batch)
+    config = TrainConfig(seed=named_seed(season.plan.seed, name), batch=season.plan.batch(spec))
     return Trainer(spec, Sequences.load(season.team(name) / "sequences.npz"), config, Schedule(ends))
 
 

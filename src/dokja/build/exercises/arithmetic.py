@@ -195,12 +195,22 @@ def make(rng: Random) -> Exercise:
 
 
 def drill(rng: Random) -> Exercise:
-    """7+5 -> 12, 34+5 -> 39, 38-6 -> 32, 6×3 -> 18, 20×4 -> 80: a one-digit number with another or with two digits."""
+    """352+1 -> 353, 34+5 -> 39, 38-6 -> 32, 7+5 -> 12, 6×3 -> 18, 20×4 -> 80.
+
+    Two in three are one or two more or less than a number, with nothing to carry: the first step of counting on.
+    """
     draw = rng.random()
-    if draw < 0.75:
-        plus = draw < 0.45
+    if draw < 0.88:
+        plus = draw < 0.5
         a, b, level = rng.randrange(2, 10), rng.randrange(1, 10), 1
-        if rng.random() < 0.7:
+        kind = rng.random()
+        if kind < 0.76:
+            b = rng.randrange(1, 3)
+            while True:
+                a = rng.randrange(10, 100 if rng.random() < 0.5 else 1000)
+                if (a % 10 + b < 10) if plus else (b <= a % 10):
+                    break
+        elif kind < 0.92:
             # Mostly nothing to carry or to borrow.
             level = 1 if rng.random() < 0.8 else 2
             while True:

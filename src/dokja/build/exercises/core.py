@@ -41,7 +41,8 @@ class Exercise:
 
     def document(self) -> Document:
         """The exercise as a conversation of one question and one answer."""
-        return Document(f"exercise/{self.skill}", turns=(Turn("user", self.prompt), Turn("assistant", self.answer)))
+        turns = (Turn("user", self.prompt), Turn("assistant", self.answer))
+        return Document(f"exercise/{self.skill}", turns=turns, exercise=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,9 +165,9 @@ def make(rng: Random) -> Exercise:
 
 
 def drill(rng: Random) -> Exercise:
-    """월요일+3일 -> 목요일, 3월 5일+4일 -> 3월 9일 within the month, 5월+2개월 -> 7월."""
+    """월요일+3일 -> 목요일, 3월 5일+1일 -> 3월 6일, 5월+2개월 -> 7월; mostly the next days, within the month."""
     draw = rng.random()
-    if draw < 0.35:
+    if draw < 0.15:
         start, days = rng.randrange(7), rng.randrange(1, 8) if rng.random() < 0.7 else rng.randrange(8, 15)
         sign = "+" if rng.random() < 0.75 else "-"
         span = days if sign == "+" else -days
@@ -175,8 +175,9 @@ def drill(rng: Random) -> Exercise:
         prompt, key = f"{WEEKDAYS[start]}{sign}{days}일", f"calendar:weekday:{start}:{span}"
         return Exercise("calendar", prompt, answer, key, "drill weekday", 1, also=(answer[0],))
     month = rng.randrange(1, 13)
-    if draw < 0.75:
-        day, days = rng.randrange(1, 21), rng.randrange(1, 9)
+    if draw < 0.88:
+        days = rng.randrange(1, 3) if rng.random() < 0.8 else rng.randrange(3, 9)
+        day = rng.randrange(1, 29 - days)
         key = f"calendar:date:{month:02}{day:02}:{days}"
         return Exercise("calendar", f"{month}월 {day}일+{days}일", f"{month}월 {day + days}일", key, "drill date", 1)
     months = rng.randrange(1, 7) if rng.random() < 0.7 else rng.randrange(7, 12)
