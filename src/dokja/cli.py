@@ -62,7 +62,7 @@ def _version(version: Annotated[bool, typer.Option("--version", is_eager=True, h
 
 @season_app.command("play")
 def season_play(
-    minutes: Annotated[float | None, typer.Option(help="About how long the season may take on this machine (9 when "
+    minutes: Annotated[float | None, typer.Option(help="About how long the season may take on this machine (8.5 when "
                                                        "neither this nor --flops is given). More minutes, larger "
                                                        "models, better text.")] = None,
     flops: Annotated[float | None, typer.Option(help="Exact training FLOPs of a finalist instead of minutes; equal "

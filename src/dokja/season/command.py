@@ -20,7 +20,7 @@ from .rules import Rules, load_rules
 from .store import Store
 from .summary import summarise
 
-DEFAULT_MINUTES = 9.0
+DEFAULT_MINUTES = 8.5
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from .rules import Rules
 
 BYTES_PER_TOKEN = 4.0  # how many bytes of Korean a pocket tokenizer's token holds, at least
 TRAINING_SHARE = 0.82  # of the season's minutes; the rest is corpus, tokenizers, judging and waiting for the last team
-SIZE = 0.47  # parameters over the square root of a finalist's FLOPs
+SIZE = 0.57  # parameters over the square root of a finalist's FLOPs
 EFFICIENCY = 0.42  # of the machine's GEMM rate that training reaches over all teams, see benchmarks/results
 
 
@@ -54,13 +54,13 @@ class Plan:
         return scaled(family(team).spec, self.size, context=self.context, vocab=vocab)
 
     def batch(self, spec: ModelSpec) -> int:
-        """Sequences a step: a power of two that grows with the tokens that the team's FLOPs pay for, 8 at 1.4 million.
+        """Sequences a step: a power of two near the root of the tokens that the team's FLOPs pay for, 8 at half a million.
 
         A long run gains little from more steps and much from larger products; a short one needs every step
-        (McCandlish et al. 2018; nanochat's batch grows as tokens ** 0.38, the noise at pocket size allows more).
+        (McCandlish et al. 2018, arXiv 1812.06162).
         """
         tokens = self.team_flops / training_flops_per_token(spec, self.context)
-        return max(4, 2 ** round(math.log2(8 * (tokens / 1.4e6) ** 0.7)))
+        return max(4, 2 ** round(math.log2(8 * (tokens / 5e5) ** 0.5)))
 
     def stage_ends(self, spec: ModelSpec, rules: Rules) -> list[int]:
         """The step at which each stage of a team ends: as many whole steps as the stage's FLOPs pay for."""
@@ -77,7 +77,7 @@ def make_plan(rules: Rules, *, seed: int, texts: tuple[str, ...], workers: int, 
     """The plan for a season of about `minutes` on this machine, or of exactly `flops` for each finalist.
 
     The rule: budget = minutes x training share x efficiency x measured GEMM rate, over the team-stages that are
-    trained; parameters = 0.47 x sqrt(FLOPs of a finalist), five times what Hoffmann et al. (2022) would take for a
+    trained; parameters = 0.57 x sqrt(FLOPs of a finalist), six times what Hoffmann et al. (2022) would take for a
     dense model, since most of these are sparse and wide matrices use the machine better; text = what the hungriest
     team reads in the whole season.
     """
