@@ -54,7 +54,7 @@ class Plan:
         return scaled(family(team).spec, self.size, context=self.context, vocab=vocab)
 
     def batch(self, spec: ModelSpec) -> int:
-        """Sequences a step: a power of two near the root of the tokens that the team's FLOPs pay for, 8 at half a million.
+        """Sequences a step: a power of two, growing with the root of the tokens that are paid for, 8 at half a million.
 
         A long run gains little from more steps and much from larger products; a short one needs every step
         (McCandlish et al. 2018, arXiv 1812.06162).
