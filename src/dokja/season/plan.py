@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -103,17 +102,12 @@ def make_plan(rules: Rules, *, seed: int, texts: tuple[str, ...], workers: int, 
                    "heldout_bytes": int(min(max(wanted / 20, 60e3), 300e3))})
 
 
-def gemm_rate(threads: int, seconds: float = 1.0) -> float:
-    """FLOPs a second of an fp32 1024 x 1024 matrix product on that many threads, the median, down to a half octave.
+def gemm_rate(threads: int, seconds: float = 1.5) -> float:
+    """FLOPs a second of an fp32 1024 x 1024 matrix product on that many threads, down to a half octave.
 
-    The coarse steps make two seasons on one machine plan the same although its clock wavers.
+    The fastest tenth counts, and the steps are coarse, so that two seasons on one machine plan the same although
+    something else runs for a moment.
     """
-    measured = measure_gemm(threads, seconds)
-    return float(2 ** (math.floor(2 * math.log2(measured)) / 2))
-
-
-def measure_gemm(threads: int, seconds: float = 1.0) -> float:
-    """FLOPs a second of an fp32 1024 x 1024 matrix product on that many threads, the median."""
     import torch
 
     before = torch.get_num_threads()
@@ -128,6 +122,7 @@ def measure_gemm(threads: int, seconds: float = 1.0) -> float:
             start = time.perf_counter()
             a @ b
             times.append(time.perf_counter() - start)
-        return 2 * 1024**3 / statistics.median(times)
+        fastest = sorted(times)[len(times) // 10]
+        return float(2 ** (math.floor(2 * math.log2(2 * 1024**3 / fastest)) / 2))
     finally:
         torch.set_num_threads(before)
