@@ -16,8 +16,8 @@ from .rules import Rules
 
 BYTES_PER_TOKEN = 4.0  # how many bytes of Korean a pocket tokenizer's token holds, at least
 TRAINING_SHARE = 0.82  # of the season's minutes; the rest is corpus, tokenizers, judging and waiting for the last team
-SIZE = 0.57  # parameters over the square root of a finalist's FLOPs
-EFFICIENCY = 0.42  # of the machine's GEMM rate that training reaches over all teams, see benchmarks/results
+SIZE = 0.54  # parameters over the square root of a finalist's FLOPs
+EFFICIENCY = 0.50  # of the machine's GEMM rate that training reaches over all teams, see benchmarks/results
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def make_plan(rules: Rules, *, seed: int, texts: tuple[str, ...], workers: int, 
     """The plan for a season of about `minutes` on this machine, or of exactly `flops` for each finalist.
 
     The rule: budget = minutes x training share x efficiency x measured GEMM rate, over the team-stages that are
-    trained; parameters = 0.57 x sqrt(FLOPs of a finalist), six times what Hoffmann et al. (2022) would take for a
+    trained; parameters = 0.54 x sqrt(FLOPs of a finalist), six times what Hoffmann et al. (2022) would take for a
     dense model, since most of these are sparse and wide matrices use the machine better; text = what the hungriest
     team reads in the whole season.
     """
