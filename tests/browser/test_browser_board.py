@@ -41,7 +41,7 @@ def test_a_season_in_play(visit, playing: str):
     expect(page.locator("li.open").first).to_contain_text("아직 정해지지 않음")
     page.get_by_role("button", name="English").click()
     expect(page.locator(".stage").nth(1)).to_contain_text("Training")
-    assert page.evaluate("document.documentElement.lang") == "en"
+    page.wait_for_function("document.documentElement.lang === \'en\'")
     httpx.post(f"{playing}/test/finished")  # the page looks again by itself
     expect(page.locator("li.champion")).to_contain_text("K-EXAONE", timeout=15_000)
 

@@ -42,7 +42,7 @@ def test_the_page_says_who_answers_and_what_it_is_not(visit, finished: str):
     for part in ("K-EXAONE", "LG AI Research", "우승", "매개변수", "3단계", "GQA", "의 모델이 아니며"):
         expect(card).to_contain_text(part)
     expect(page.locator(".ai-notice")).to_have_text("AI가 생성한 글이며 틀린 내용이 많습니다.")
-    assert page.evaluate("document.documentElement.lang") == "ko"
+    page.wait_for_function("document.documentElement.lang === \'ko\'")
 
 
 def test_stop_and_go_on(visit, finished: str):
@@ -122,7 +122,7 @@ def test_language_and_theme_are_switched_and_remembered(visit, finished: str):
     page.get_by_role("button", name="한국어").click()
     expect(page.get_by_role("button", name="보내기")).to_be_visible()
     expect(page.locator(ANSWER)).to_have_text(TEXT)  # the conversation stays
-    assert page.evaluate("document.documentElement.lang") == "ko"
+    page.wait_for_function("document.documentElement.lang === \'ko\'")
     background = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(background)
     theme = page.get_by_role("button", name="어두운 화면")
