@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 from pocket import CONTEXT, NAMES, VOCAB, pocket_model, pocket_spec, random_ids
 
-from dokja.models import native
 from dokja.models.decoder import Decoder
 from dokja.models.init import initialise
-from dokja.models.native.build import library
-
-
-@pytest.fixture(params=["plain", "native"])
-def _kernels(request: pytest.FixtureRequest) -> Iterator[None]:
-    if request.param == "native" and library() is None:
-        pytest.skip("no C++ compiler, or DOKJA_NATIVE=0")
-    with native.off() if request.param == "plain" else nullcontext():
-        yield
 
 
 def test_windows_of_the_tests_are_shorter_than_their_sequences() -> None:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import pytest
 import torch
-
-from dokja.models import native
-from dokja.models.native.build import library
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +17,3 @@ def _small_tensors() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(params=["plain", "native"])
-def _kernels(request: pytest.FixtureRequest) -> Iterator[None]:
-    if request.param == "native" and library() is None:
-        pytest.skip("no C++ compiler, or DOKJA_NATIVE=0")
-    with native.off() if request.param == "plain" else nullcontext():
-        yield

@@ -91,7 +91,9 @@ class _Player:
         try:
             self.chances = work.chances(self.season)
             while self.store.setting("state") == "playing":
-                self._submit_ready()
+                # What is ready is read from the whole state, judgements included: not five times a second for nothing.
+                if len(self.running) < self.season.plan.workers:
+                    self._submit_ready()
                 self._wait()
         except KeyboardInterrupt:
             self._let_finish()
