@@ -12,7 +12,7 @@ from pocket import NAMES
 from dokja.models.cost import parameters
 from dokja.models.families import family
 from dokja.models.scaling import pattern_period, scaled, scaled_vocab
-from dokja.models.spec import MLP, Attention, LatentAttention, Layer, Mixer, ModelSpec, MoE
+from dokja.models.spec import MLP, Attention, LatentAttention, Layer, Mixer, ModelSpec, MoE, Yarn
 
 SIZES = st.floats(6.31, 9.31).map(lambda exponent: int(10**exponent))  # 2 million to 2 billion
 CONTEXTS = st.sampled_from([128, 256, 512, 1024, 4096])
@@ -21,8 +21,8 @@ CONTEXTS = st.sampled_from([128, 256, 512, 1024, 4096])
 def kind(layer: Layer) -> tuple[object, ...]:
     """What a layer keeps at any size."""
     mixer, ffn = layer.mixer, layer.ffn
-    rope = mixer.rope and (mixer.rope.theta, mixer.rope.layout, mixer.rope.divisor,
-                           mixer.rope.yarn and replace(mixer.rope.yarn, original_context=0))
+    rope = mixer.rope and (mixer.rope.theta, mixer.rope.layout, replace(mixer.rope.scaling, original_context=0)
+                           if isinstance(mixer.rope.scaling, Yarn) else mixer.rope.scaling)
     attention: tuple[object, ...] = (type(mixer), mixer.window is not None, rope)
     if isinstance(mixer, Attention):
         attention += (mixer.heads // mixer.kv_heads, mixer.qk_norm,

@@ -86,7 +86,7 @@ def ax_k1(mscale_all_dim: float = 0.0) -> Pair:
     mixer = LatentAttention(
         heads=4, q_rank=40, kv_rank=24, nope_dim=16, rope_dim=8, v_dim=12,
         rope=Rope(theta=10_000, layout="interleaved",
-                  yarn=Yarn(4.0, 16, beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=mscale_all_dim)))
+                  scaling=Yarn(4.0, 16, beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=mscale_all_dim)))
     moe = MoE(experts=16, active=4, width=24, shared=1, router=Router(groups=4, groups_kept=2, scale=2.5))
     layers = (Layer(mixer, MLP(80), PRE), *(Layer(mixer, moe, PRE_AND_FFN_OUT) for _ in range(2)))
     return Pair(AXK1ForCausalLM, config, ModelSpec("ax-k1", VOCAB, 48, layers, 64, norm_eps=1e-6),
@@ -116,7 +116,7 @@ def solar_open() -> Pair:
         rope_parameters={"rope_type": "yarn", "rope_theta": 1e6, "factor": 2.0,
                          "original_max_position_embeddings": 32},
     )
-    mixer = Attention(heads=6, kv_heads=2, head_dim=16, rope=Rope(theta=1e6, yarn=Yarn(2.0, 32)))
+    mixer = Attention(heads=6, kv_heads=2, head_dim=16, rope=Rope(theta=1e6, scaling=Yarn(2.0, 32)))
     moe = MoE(experts=8, active=3, width=24, shared=1, router=Router(scale=1.0))
     return Pair(SolarOpenForCausalLM, config,
                 ModelSpec("solar-open", VOCAB, 48, tuple(Layer(mixer, moe) for _ in range(3)), 64), LLAMA_NORMS)

@@ -9,7 +9,7 @@ from vaetki_reference import Config, Reference, shapes
 
 from dokja.models.decoder import Decoder
 from dokja.models.generate import Sampling, generate
-from dokja.models.spec import MLP, PERI, LatentAttention, Layer, ModelSpec, MoE, Rope, Router
+from dokja.models.spec import MLP, PERI, LatentAttention, Layer, Linear, ModelSpec, MoE, Rope, Router
 
 CONFIG = Config(
     vocab_size=97, hidden_size=48, num_hidden_layers=4, first_k_dense_replace=2, intermediate_size=80,
@@ -28,7 +28,7 @@ def _spec() -> ModelSpec:
                                window=window)
 
     local = attention(Rope(theta=10_000, layout="interleaved"), 5)
-    everywhere = attention(Rope(theta=1_000_000, layout="interleaved", divisor=8.0), None)
+    everywhere = attention(Rope(theta=1_000_000, layout="interleaved", scaling=Linear(8.0)), None)
     moe = MoE(experts=8, active=3, width=24, shared=1, router=Router(bias=False, scale=2.5))
     layers = tuple(Layer(everywhere if i % 2 else local, MLP(80) if i < 2 else moe, PERI) for i in range(4))
     return ModelSpec("vaetki", 97, 48, layers, 64, norm_eps=1e-5, norm_zero_centred=True)

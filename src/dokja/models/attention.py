@@ -42,8 +42,9 @@ class GroupedQueryAttention(nn.Module):
         self.mixer = mixer
         self.scale = mixer.head_dim**-0.5 if mixer.scale is None else mixer.scale
         self.sizes = [mixer.heads * mixer.head_dim, mixer.kv_heads * mixer.head_dim, mixer.kv_heads * mixer.head_dim]
-        self.qkv = nn.Linear(spec.width, sum(self.sizes), bias=False)
-        self.out = nn.Linear(self.sizes[0], spec.width, bias=False)
+        self.qkv = nn.Linear(spec.width, sum(self.sizes), bias=mixer.bias)
+        self.out = nn.Linear(self.sizes[0], spec.width, bias=mixer.out_bias)
+        self.sinks = nn.Parameter(torch.zeros(mixer.heads)) if mixer.sinks else None
         self.q_norm = RMSNorm.of(spec, mixer.head_dim) if mixer.qk_norm else nn.Identity()
         self.k_norm = RMSNorm.of(spec, mixer.head_dim) if mixer.qk_norm else nn.Identity()
 
@@ -59,11 +60,12 @@ class GroupedQueryAttention(nn.Module):
             length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
             q, k = rotate(q, mixer.rope, position_BT, length), rotate(k, mixer.rope, position_BT, length)
         if cache is None:
-            mixed = ops.attention(q, k, v, window=mixer.window, scale=self.scale)
+            mixed = ops.attention(q, k, v, window=mixer.window, scale=self.scale, sinks_H=self.sinks)
         else:
             assert position_BT is not None
             cache.write(k, v, position_BT)
-            mixed = ops.attention_cached(q, cache.k, cache.v, position_BT, window=mixer.window, scale=self.scale)
+            mixed = ops.attention_cached(q, cache.k, cache.v, position_BT, window=mixer.window, scale=self.scale,
+                                         sinks_H=self.sinks)
         return self.out(mixed.flatten(2))
 
 
@@ -73,12 +75,16 @@ class MultiHeadLatentAttention(nn.Module):
     def __init__(self, mixer: LatentAttention, spec: ModelSpec) -> None:
         super().__init__()
         self.mixer = mixer
-        self.scale = (mixer.nope_dim + mixer.rope_dim) ** -0.5 * score_scale(mixer.rope.yarn)
-        self.q_down = nn.Linear(spec.width, mixer.q_rank, bias=False)
-        self.q_norm = RMSNorm.of(spec, mixer.q_rank)
-        self.q_up = nn.Linear(mixer.q_rank, mixer.heads * (mixer.nope_dim + mixer.rope_dim), bias=False)
+        self.scale = (mixer.nope_dim + mixer.rope_dim) ** -0.5 * score_scale(mixer.rope)
+        queries = mixer.heads * (mixer.nope_dim + mixer.rope_dim)
+        self.q_down: nn.Module = nn.Identity()
+        self.q_norm: nn.Module = nn.Identity()
+        if mixer.q_rank is not None:
+            self.q_down = nn.Linear(spec.width, mixer.q_rank, bias=False)
+            self.q_norm = RMSNorm.of(spec, mixer.q_rank, mixer.latent_eps)
+        self.q_up = nn.Linear(mixer.q_rank or spec.width, queries, bias=False)
         self.kv_down = nn.Linear(spec.width, mixer.kv_rank + mixer.rope_dim, bias=False)
-        self.kv_norm = RMSNorm.of(spec, mixer.kv_rank)
+        self.kv_norm = RMSNorm.of(spec, mixer.kv_rank, mixer.latent_eps)
         self.kv_up = nn.Linear(mixer.kv_rank, mixer.heads * (mixer.nope_dim + mixer.v_dim), bias=False)
         self.out = nn.Linear(mixer.heads * mixer.v_dim, spec.width, bias=False)
 

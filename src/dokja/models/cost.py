@@ -16,35 +16,54 @@ def mixer_matrices(mixer: Mixer, width: int) -> int:
     if isinstance(mixer, Attention):
         q, kv = mixer.heads * mixer.head_dim, mixer.kv_heads * mixer.head_dim
         return width * (q + 2 * kv) + q * width
-    query = width * mixer.q_rank + mixer.q_rank * mixer.heads * (mixer.nope_dim + mixer.rope_dim)
+    queries = mixer.heads * (mixer.nope_dim + mixer.rope_dim)
+    query = width * queries if mixer.q_rank is None else (width + queries) * mixer.q_rank
     key_value = width * (mixer.kv_rank + mixer.rope_dim) + mixer.kv_rank * mixer.heads * (mixer.nope_dim + mixer.v_dim)
     return query + key_value + mixer.heads * mixer.v_dim * width
 
 
-def _mixer_vectors(mixer: Mixer) -> int:
-    if isinstance(mixer, Attention):
-        return 2 * mixer.head_dim if mixer.qk_norm else 0
-    return mixer.q_rank + mixer.kv_rank
+def _mixer_vectors(mixer: Mixer, width: int) -> int:
+    if isinstance(mixer, LatentAttention):
+        return (mixer.q_rank or 0) + mixer.kv_rank
+    return ((2 * mixer.head_dim if mixer.qk_norm else 0) + (mixer.heads if mixer.sinks else 0)
+            + ((mixer.heads + 2 * mixer.kv_heads) * mixer.head_dim if mixer.bias else 0)
+            + (width if mixer.out_bias else 0))
 
 
 def ffn_matrices(ffn: FeedForward, width: int, *, active: bool = False) -> int:
     """Parameters of the feed-forward's matrices; `active`: only those that one token meets."""
     if isinstance(ffn, MLP):
-        return 3 * width * ffn.width
+        return (3 if ffn.gated else 2) * width * ffn.width
     experts = (ffn.active if active else ffn.experts) + ffn.shared
     return experts * 3 * width * ffn.width + width * ffn.experts
 
 
-def _layer_parameters(layer: Layer, width: int, *, active: bool = False) -> int:
-    norms = sum((layer.norms.mixer_in, layer.norms.mixer_out, layer.norms.ffn_in, layer.norms.ffn_out)) * width
-    bias = layer.ffn.experts if isinstance(layer.ffn, MoE) and layer.ffn.router.bias else 0
-    return (mixer_matrices(layer.mixer, width) + _mixer_vectors(layer.mixer)
-            + ffn_matrices(layer.ffn, width, active=active) + norms + bias)
+def _ffn_vectors(ffn: FeedForward, width: int, *, active: bool = False) -> int:
+    biases = (2 if isinstance(ffn, MoE) or ffn.gated else 1) * ffn.width + width if ffn.bias else 0
+    if isinstance(ffn, MLP):
+        return biases
+    router = (ffn.router.bias + ffn.router.logit_bias) * ffn.experts
+    return router + ((ffn.active if active else ffn.experts) + ffn.shared) * biases
+
+
+def _layer_parameters(layer: Layer, spec: ModelSpec, *, active: bool = False) -> int:
+    width, norms = spec.width, layer.norms
+    placed = sum((norms.mixer_in, norms.mixer_out, norms.ffn_in, norms.ffn_out))
+    return (mixer_matrices(layer.mixer, width) + _mixer_vectors(layer.mixer, width)
+            + ffn_matrices(layer.ffn, width, active=active) + _ffn_vectors(layer.ffn, width, active=active)
+            + placed * _norm_parameters(spec))
+
+
+def _norm_parameters(spec: ModelSpec) -> int:
+    return (1 if spec.norm == "rms" else 2) * spec.width
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """total and active (met by one token, embedding row table and head included); by component."""
+    """total and active (met by one token, embedding table and head included); by component.
+
+    total includes MTP layers and `spec.unused`; trunk is total without them.
+    """
 
     total: int
     active: int
@@ -53,19 +72,24 @@ class Parameters:
     ffns: int
     mtp: int
 
+    @property
+    def trunk(self) -> int:
+        """Without the MTP layers."""
+        return self.total - self.mtp
+
 
 def parameters(spec: ModelSpec) -> Parameters:
     """Parameters of the trunk and, counted apart in `mtp`, of its MTP layers; total includes both."""
-    width = spec.width
+    width, norm = spec.width, _norm_parameters(spec)
     table = spec.vocab * width
-    embedding = table if spec.tied else 2 * table
-    trunk = sum(_layer_parameters(layer, width) for layer in spec.layers)
-    trunk_active = sum(_layer_parameters(layer, width, active=True) for layer in spec.layers)
+    embedding = (table if spec.tied else 2 * table) + (spec.vocab if spec.head_bias else 0)
+    trunk = sum(_layer_parameters(layer, spec) for layer in spec.layers)
+    trunk_active = sum(_layer_parameters(layer, spec, active=True) for layer in spec.layers)
     # An MTP layer adds two norms, the projection of [embedding, hidden] and its own final norm; it shares both tables.
-    mtp = sum(_layer_parameters(layer, width) + 2 * width * width + 3 * width for layer in spec.mtp)
+    mtp = sum(_layer_parameters(layer, spec) + 2 * width * width + 3 * norm for layer in spec.mtp)
     return Parameters(
-        total=embedding + trunk + width + mtp,
-        active=embedding + trunk_active + width,
+        total=embedding + trunk + norm + mtp + spec.unused,
+        active=embedding + trunk_active + norm,
         embedding=embedding,
         mixers=sum(mixer_matrices(layer.mixer, width) for layer in spec.layers),
         ffns=sum(ffn_matrices(layer.ffn, width) for layer in spec.layers),

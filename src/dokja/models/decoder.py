@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from . import ops
 from .attention import Cache, LayerCache, build_mixer
 from .ffn import build_ffn
-from .norm import RMSNorm
+from .norm import build_norm
 from .spec import Layer, ModelSpec
 
 
@@ -22,15 +22,18 @@ class Block(nn.Module):
     def __init__(self, layer: Layer, spec: ModelSpec) -> None:
         super().__init__()
         place = layer.norms
-        self.mixer_in = RMSNorm.of(spec) if place.mixer_in else nn.Identity()
+        self.mixer_in = build_norm(spec) if place.mixer_in else nn.Identity()
         self.mixer = build_mixer(layer.mixer, spec)
-        self.mixer_out = RMSNorm.of(spec) if place.mixer_out else nn.Identity()
-        self.ffn_in = RMSNorm.of(spec) if place.ffn_in else nn.Identity()
+        self.mixer_out = build_norm(spec) if place.mixer_out else nn.Identity()
+        self.ffn_in = build_norm(spec) if place.ffn_in else nn.Identity()
         self.ffn = build_ffn(layer.ffn, spec.width)
-        self.ffn_out = RMSNorm.of(spec) if place.ffn_out else nn.Identity()
-        self.residual_scale = spec.residual_scale
+        self.ffn_out = build_norm(spec) if place.ffn_out else nn.Identity()
+        self.parallel, self.residual_scale = layer.parallel, spec.residual_scale
 
     def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
+        if self.parallel:
+            normed = self.mixer_in(x_BTC)
+            return x_BTC + self._scaled(self.mixer(normed, cache, position_BT) + self.ffn(normed))
         mixed = self.mixer_out(self.mixer(self.mixer_in(x_BTC), cache, position_BT))
         x_BTC = x_BTC + self._scaled(mixed)
         return x_BTC + self._scaled(self.ffn_out(self.ffn(self.ffn_in(x_BTC))))
@@ -45,11 +48,11 @@ class MTPLayer(nn.Module):
 
     def __init__(self, layer: Layer, spec: ModelSpec) -> None:
         super().__init__()
-        self.embedding_norm = RMSNorm.of(spec)
-        self.hidden_norm = RMSNorm.of(spec)
+        self.embedding_norm = build_norm(spec)
+        self.hidden_norm = build_norm(spec)
         self.projection = nn.Linear(2 * spec.width, spec.width, bias=False)
         self.block = Block(layer, spec)
-        self.norm = RMSNorm.of(spec)
+        self.norm = build_norm(spec)
 
     def forward(self, hidden_BTC: Tensor, next_embedding_BTC: Tensor) -> Tensor:
         joined = torch.cat((self.embedding_norm(next_embedding_BTC), self.hidden_norm(hidden_BTC)), dim=-1)
@@ -64,8 +67,8 @@ class Decoder(nn.Module):
         self.spec = spec
         self.embedding = nn.Embedding(spec.vocab, spec.width)
         self.layers = nn.ModuleList(Block(layer, spec) for layer in spec.layers)
-        self.norm = RMSNorm.of(spec)
-        self.head = nn.Linear(spec.width, spec.vocab, bias=False)
+        self.norm = build_norm(spec)
+        self.head = nn.Linear(spec.width, spec.vocab, bias=spec.head_bias)
         if spec.tied:
             self.head.weight = self.embedding.weight
         self.mtp = nn.ModuleList(MTPLayer(layer, spec) for layer in spec.mtp)
@@ -81,7 +84,14 @@ class Decoder(nn.Module):
     def hidden(self, ids_BT: Tensor, cache: Cache | None = None, position_BT: Tensor | None = None) -> Tensor:
         """The trunk's states before the final norm, [B, T, C]."""
         x_BTC = self._embed(ids_BT)
+        saved: dict[int, Tensor] = {}
         for i, layer in enumerate(self.layers):
+            if any(skip.source == i for skip in self.spec.skips):
+                saved[i] = x_BTC
+            for skip in self.spec.skips:
+                if skip.target == i:
+                    share = skip.training_share if self.training else skip.share
+                    x_BTC = share * saved[skip.source] + (1 - share) * x_BTC
             x_BTC = layer(x_BTC, cache[i] if cache is not None else None, position_BT)
         return x_BTC
 
@@ -112,7 +122,8 @@ class Decoder(nn.Module):
         counts = (target_BT != -100).float()
         share = counts if share_BT is None else counts * share_BT
         total = ops.linear_cross_entropy(norm(hidden_BTC).flatten(0, 1), self.head.weight, target_BT.flatten(),
-                                         None if share_BT is None else share.flatten(), scale=self.spec.logit_scale)
+                                         None if share_BT is None else share.flatten(), scale=self.spec.logit_scale,
+                                         bias_V=self.head.bias)
         return total / share.sum().clamp(min=1)
 
     def _embed(self, ids_BT: Tensor) -> Tensor:

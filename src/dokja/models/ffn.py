@@ -1,30 +1,46 @@
-"""The feed-forwards: one gated MLP, or a mixture of them behind a sigmoid router. Shape letters as in `ops.py`."""
+"""The feed-forwards: an MLP, gated or not, or a mixture of gated ones behind a router. Shape letters as in `ops.py`."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import ops
-from .spec import MLP, FeedForward, MoE, Router
+from .spec import MLP, Activation, FeedForward, MoE, Router
 
 
 class GatedMLP(nn.Module):
-    """down(silu(gate(x)) * up(x)), gate and up in one matrix."""
+    """down(activation(gate(x)) * up(x)), gate and up in one matrix."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, activation: Activation = "silu", bias: bool = False) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
+        self.activation: Activation = activation
+        self.gate_up = nn.Linear(width, 2 * hidden, bias=bias)
+        self.down = nn.Linear(hidden, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(ops.swiglu(self.gate_up(x)))
+        return self.down(ops.activate(self.gate_up(x), self.activation))
+
+
+class PlainMLP(nn.Module):
+    """down(activation(up(x))), as in GPT-J."""
+
+    def __init__(self, width: int, mlp: MLP) -> None:
+        super().__init__()
+        self.mlp = mlp
+        self.up = nn.Linear(width, mlp.width, bias=mlp.bias)
+        self.down = nn.Linear(mlp.width, width, bias=mlp.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.up(x)
+        return self.down(F.silu(hidden) if self.mlp.activation == "silu" else F.gelu(hidden, approximate="tanh"))
 
 
 def route(scores_NE: Tensor, bias_E: Tensor | None, router: Router, active: int) -> tuple[Tensor, Tensor]:
     """Which experts each token takes, [N, A], and with what weights (sum = router.scale), [N, A].
 
-    scores_NE: sigmoid scores in float32. The bias chooses, the unbiased score weighs.
+    scores_NE: the router's scores in float32. The bias chooses, the unbiased score weighs.
     """
     choice = scores_NE if bias_E is None else scores_NE + bias_E
     if router.groups > 1:
@@ -43,23 +59,26 @@ class MixtureOfExperts(nn.Module):
 
     Weights of experts are stacked: gate_up [E, C, 2F], down [E, F, C].
     load_E: how many tokens each expert got in the last forward pass; balance: the auxiliary loss of that pass
-    (Switch, Fedus et al. 2021, equation 4, on normalised sigmoid scores) for routers without a bias.
+    (Switch, Fedus et al. 2021, equation 4, on normalised scores) for routers without a bias.
     """
 
     def __init__(self, width: int, moe: MoE) -> None:
         super().__init__()
         self.moe = moe
-        self.router = nn.Linear(width, moe.experts, bias=False)
+        self.router = nn.Linear(width, moe.experts, bias=moe.router.logit_bias)
         self.register_buffer("router_bias", torch.zeros(moe.experts) if moe.router.bias else None)
         self.gate_up = nn.Parameter(torch.empty(moe.experts, width, 2 * moe.width))
         self.down = nn.Parameter(torch.empty(moe.experts, moe.width, width))
-        self.shared = GatedMLP(width, moe.shared * moe.width) if moe.shared else None
+        self.gate_up_bias = nn.Parameter(torch.zeros(moe.experts, 2 * moe.width)) if moe.bias else None
+        self.down_bias = nn.Parameter(torch.zeros(moe.experts, width)) if moe.bias else None
+        self.shared = GatedMLP(width, moe.shared * moe.width, moe.activation, moe.bias) if moe.shared else None
         self.load_E: Tensor | None = None
         self.balance: Tensor | None = None
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         x = x_BTC.flatten(0, -2)
-        scores = torch.sigmoid(self.router(x).float())
+        logits = self.router(x).float()
+        scores = torch.sigmoid(logits) if self.moe.router.score == "sigmoid" else logits.softmax(-1)
         expert, weight = route(scores, self.router_bias, self.moe.router, self.moe.active)  # type: ignore[arg-type]
         load = expert.flatten().bincount(minlength=self.moe.experts)
         if self.training:
@@ -67,12 +86,15 @@ class MixtureOfExperts(nn.Module):
             if not self.moe.router.bias:
                 share = scores / (scores.sum(-1, keepdim=True) + 1e-20)
                 self.balance = self.moe.experts * (load / load.sum() * share.mean(0)).sum()
-        mixed = ops.experts(x, self.gate_up, self.down, expert, weight, load)
+        mixed = ops.experts(x, self.gate_up, self.down, expert, weight, load, activation=self.moe.activation,
+                            gate_up_bias_EF=self.gate_up_bias, down_bias_EC=self.down_bias)
         if self.shared is not None:
             mixed = mixed + self.shared(x)
         return mixed.view_as(x_BTC)
 
 
-def build_ffn(ffn: FeedForward, width: int) -> GatedMLP | MixtureOfExperts:
+def build_ffn(ffn: FeedForward, width: int) -> GatedMLP | PlainMLP | MixtureOfExperts:
     """The module of a feed-forward spec."""
-    return GatedMLP(width, ffn.width) if isinstance(ffn, MLP) else MixtureOfExperts(width, ffn)
+    if isinstance(ffn, MoE):
+        return MixtureOfExperts(width, ffn)
+    return GatedMLP(width, ffn.width, ffn.activation, ffn.bias) if ffn.gated else PlainMLP(width, ffn)

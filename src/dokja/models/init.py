@@ -7,7 +7,7 @@ from torch import nn
 
 from .attention import GroupedQueryAttention, MultiHeadLatentAttention
 from .decoder import Decoder
-from .ffn import GatedMLP, MixtureOfExperts
+from .ffn import GatedMLP, MixtureOfExperts, PlainMLP
 
 
 @torch.no_grad()
@@ -17,7 +17,7 @@ def initialise(model: Decoder, seed: int) -> None:
     Matrices are normal with standard deviation 1 / sqrt(fan-in); those that write into the residual stream are further
     divided by sqrt(2 x layers) (GPT-2). Embedding and head are 0.5 and 0.5 / sqrt(width), both over the spec's muP
     multiplier, so that a multiplier moves scale between weight and constant and changes no function. Norms are
-    neutral.
+    neutral, biases and sinks 0.
     """
     draws = torch.Generator().manual_seed(seed)
     spec = model.spec
@@ -36,8 +36,9 @@ def initialise(model: Decoder, seed: int) -> None:
             normal(module.router.weight, spec.width**-0.5)
             normal(module.gate_up, spec.width**-0.5)
             normal(module.down, residual(module.moe.width))
-        elif isinstance(module, GatedMLP):
-            normal(module.gate_up.weight, spec.width**-0.5)
+        elif isinstance(module, GatedMLP | PlainMLP):
+            first = module.gate_up if isinstance(module, GatedMLP) else module.up
+            normal(first.weight, spec.width**-0.5)
             normal(module.down.weight, residual(module.down.in_features))
         elif isinstance(module, GroupedQueryAttention | MultiHeadLatentAttention):
             for child in module.children():

@@ -1,4 +1,4 @@
-"""Root-mean-square normalisation."""
+"""Normalisation of the residual stream, of heads and of latents."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.zeros(width) if zero_centred else torch.ones(width))
 
     @classmethod
-    def of(cls, spec: ModelSpec, width: int | None = None) -> RMSNorm:
-        """The norm that a spec uses, over the model's width or another."""
-        return cls(width or spec.width, spec.norm_eps, spec.norm_zero_centred)
+    def of(cls, spec: ModelSpec, width: int, eps: float | None = None) -> RMSNorm:
+        """The RMSNorm of a spec over some width; eps: another epsilon than the model's."""
+        return cls(width, spec.norm_eps if eps is None else eps, spec.norm_zero_centred)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.rms_norm(x, self.weight + 1.0 if self.zero_centred else self.weight, self.eps)
+
+
+def build_norm(spec: ModelSpec) -> RMSNorm | nn.LayerNorm:
+    """A norm over the residual stream, of the kind that a spec uses."""
+    return RMSNorm.of(spec, spec.width) if spec.norm == "rms" else nn.LayerNorm(spec.width, eps=spec.norm_eps)

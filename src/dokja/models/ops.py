@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import native
+from .spec import Activation
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -28,6 +29,17 @@ def swiglu(gate_up: Tensor) -> Tensor:
     return F.silu(gate) * up
 
 
+def activate(gate_up: Tensor, activation: Activation) -> Tensor:
+    """activation(gate) times up for [..., 2F] with the gate in the first half; the formulas are in `spec.MLP`."""
+    if activation == "silu":
+        return swiglu(gate_up)
+    gate, up = gate_up.chunk(2, dim=-1)
+    if activation == "gelu_tanh":
+        return F.gelu(gate, approximate="tanh") * up
+    gate, up = gate.clamp(max=7.0), up.clamp(-7.0, 7.0)
+    return gate * torch.sigmoid(1.702 * gate) * (up + 1)
+
+
 def rotate(x_BTHD: Tensor, cos_TR: Tensor, sin_TR: Tensor, *, interleaved: bool = False) -> Tensor:
     """Rotary positions; cos and sin are [T, D/2] or, per sequence, [B, T, D/2].
 
@@ -43,20 +55,27 @@ def rotate(x_BTHD: Tensor, cos_TR: Tensor, sin_TR: Tensor, *, interleaved: bool 
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
-def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, *, window: int | None, scale: float) -> Tensor:
+def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, *, window: int | None, scale: float,
+              sinks_H: Tensor | None = None) -> Tensor:
     """Causal attention of a whole sequence over itself, [B, T, H, V]; a query sees `window` positions, itself included.
+
+    sinks_H: a logit of each head that joins the softmax and has no value.
 
     A window is computed in query blocks, each against its own and the previous block of keys, so that no T x T mask
     is ever built.
     """
     length, groups = q_BTHD.shape[1], q_BTHD.shape[2] // k_BTKD.shape[2]
-    if native.takes(q_BTHD, k_BTKD, v_BTKD) and native.attention_takes(q_BTHD, k_BTKD, v_BTKD):
+    if sinks_H is None and native.takes(q_BTHD, k_BTKD, v_BTKD) and native.attention_takes(q_BTHD, k_BTKD, v_BTKD):
         return native.attention(q_BTHD, k_BTKD, v_BTKD, window, scale)
     q, k, v = (x.transpose(1, 2) for x in (q_BTHD, k_BTKD, v_BTKD))
     if groups > 1:
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
     if window is None or window >= length:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale).transpose(1, 2)
+        if sinks_H is None:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale).transpose(1, 2)
+        # The sink is a key before the first; a query for it, thrown away, keeps the mask causal.
+        q, k, v = _with_sink(F.pad(q, (0, 0, 1, 0)), k, v, sinks_H, scale)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)[:, :, 1:].transpose(1, 2)
     padding = -length % window
     q, k, v = (F.pad(x, (0, 0, 0, padding)) for x in (q, k, v))
     blocks = (length + padding) // window
@@ -67,12 +86,23 @@ def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, *, window: int | N
     mask = (key <= query) & (key > query - window)
     first = mask & (key >= window)  # the first block has no block before it
     masks = torch.stack([first] + [mask] * (blocks - 1))
+    if sinks_H is not None:
+        q, k, v = _with_sink(q, k, v, sinks_H[:, None], scale)
+        masks = F.pad(masks, (1, 0), value=True)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=masks, scale=scale)
     return out.flatten(2, 3)[:, :, :length].transpose(1, 2)
 
 
+def _with_sink(q: Tensor, k: Tensor, v: Tensor, sinks: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k, v [..., positions, dim] with a key before the first whose score is `sinks` [...] and whose value is 0."""
+    score = (sinks / scale)[..., None, None].to(k.dtype)
+    sink = torch.cat((torch.zeros_like(k[..., :1, :]), score.expand(*k.shape[:-2], 1, 1)), dim=-1)
+    q, k = F.pad(q, (0, 1), value=1.0), torch.cat((sink, F.pad(k, (0, 1))), dim=-2)
+    return q, k, F.pad(v, (0, 0, 1, 0))
+
+
 def attention_cached(q_BTHD: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, position_BT: Tensor, *, window: int | None,
-                     scale: float) -> Tensor:
+                     scale: float, sinks_H: Tensor | None = None) -> Tensor:
     """Attention of new queries at `position_BT` over a cache whose slot s holds position s; [B, T, H, V]."""
     groups = q_BTHD.shape[2] // k_BSKD.shape[2]
     q, k, v = (x.transpose(1, 2) for x in (q_BTHD, k_BSKD, v_BSKD))
@@ -80,6 +110,10 @@ def attention_cached(q_BTHD: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, position_BT
     mask = slot <= position_BT[..., None]
     if window is not None:
         mask &= slot > position_BT[..., None] - window
+    if sinks_H is not None:
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+        q, k, v = _with_sink(q, k, v, sinks_H, scale)
+        mask, groups = F.pad(mask, (1, 0), value=True), 1
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None], scale=scale, enable_gqa=groups > 1)
     return out.transpose(1, 2)
 
@@ -91,30 +125,36 @@ def grouped_linear(x_ND: Tensor, weight_EDF: Tensor, counts: list[int]) -> Tenso
 
 
 def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tensor, weight_NA: Tensor,
-            load_E: Tensor) -> Tensor:
+            load_E: Tensor, *, activation: Activation = "silu", gate_up_bias_EF: Tensor | None = None,
+            down_bias_EC: Tensor | None = None) -> Tensor:
     """Each token through the experts that it chose, summed with its weights; [N, C].
 
     gate_up: [E, C, 2F]; down: [E, F, C]; load_E: how many tokens chose each expert.
     """
-    if native.takes(x_NC, gate_up_ECF, down_EFC, weight_NA) and native.experts_take(gate_up_ECF):
+    plain = activation == "silu" and gate_up_bias_EF is None
+    if plain and native.takes(x_NC, gate_up_ECF, down_EFC, weight_NA) and native.experts_take(gate_up_ECF):
         return native.experts(x_NC, gate_up_ECF, down_EFC, expert_NA, weight_NA)
     order = expert_NA.flatten().argsort(stable=True)
     token = order // expert_NA.shape[1]
     counts = load_E.tolist()
-    hidden = swiglu(grouped_linear(x_NC[token], gate_up_ECF, counts))
-    out = grouped_linear(hidden, down_EFC, counts) * weight_NA.flatten()[order, None].to(x_NC.dtype)
+    expert = expert_NA.flatten()[order]
+    gate_up = grouped_linear(x_NC[token], gate_up_ECF, counts)
+    hidden = activate(gate_up if gate_up_bias_EF is None else gate_up + gate_up_bias_EF[expert], activation)
+    out = grouped_linear(hidden, down_EFC, counts)
+    out = (out if down_bias_EC is None else out + down_bias_EC[expert]) * weight_NA.flatten()[order, None].to(out.dtype)
     return torch.zeros_like(x_NC).index_add(0, token, out)
 
 
 def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor, share_N: Tensor | None = None, *,
-                         scale: float = 1.0) -> Tensor:
-    """Sum of -log p(target) in nats under the logits scale * hidden @ weight.T, which need not exist all at once.
+                         scale: float = 1.0, bias_V: Tensor | None = None) -> Tensor:
+    """Sum of -log p(target) in nats under the logits scale * (hidden @ weight.T + bias), which need not exist all at
+    once.
 
     Targets of -100 do not count; share_N: what each row's loss is multiplied by, 1 without it.
     """
-    if native.takes(hidden_NC, weight_VC):
+    if bias_V is None and native.takes(hidden_NC, weight_VC):
         return native.linear_cross_entropy(hidden_NC, weight_VC, target_N, scale, share_N)
-    logits = F.linear(hidden_NC, weight_VC)
+    logits = F.linear(hidden_NC, weight_VC, bias_V)
     losses = F.cross_entropy((logits if scale == 1.0 else logits * scale).float(), target_N, ignore_index=-100,
                              reduction="none")
     return (losses if share_N is None else losses * share_N).sum()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .cost import parameters
-from .spec import MLP, Attention, FeedForward, Layer, Mixer, ModelSpec, Rope
+from .spec import MLP, Attention, FeedForward, Layer, Llama3, Mixer, ModelSpec, Rope, Skip, Yarn
 
 HEAD_DIM = 32  # the smallest head that still holds a key; official heads are 128
 MIN_ACTIVE = 2  # with one expert a token, normalised weights are all 1 and the router would get no gradient
@@ -86,7 +86,8 @@ def _at_width(spec: ModelSpec, layers: tuple[Layer, ...], width: int, vocab: int
                        ffn=_shrink_ffn(layer.ffn, ratio, share))
 
     return replace(spec, name=f"{spec.name}@{_short(total)}", vocab=vocab, width=width, context=context,
-                   layers=tuple(map(shrink, layers)), mtp=tuple(map(shrink, spec.mtp)), unverified=spec.unverified)
+                   layers=tuple(map(shrink, layers)), mtp=tuple(map(shrink, spec.mtp)), unused=0,
+                   skips=_shrink_skips(spec, len(layers)))
 
 
 def _shrink_mixer(mixer: Mixer, official_width: int, width: int, context: int, stretch: float) -> Mixer:
@@ -99,6 +100,8 @@ def _shrink_mixer(mixer: Mixer, official_width: int, width: int, context: int, s
         head_dim = min(mixer.head_dim, _step(target / (group * kv_heads), 8))
         # A scale that was stated (muP: 1 / head_dim) follows the head; an unstated one does by itself.
         scale = None if mixer.scale is None else mixer.scale * mixer.head_dim / head_dim
+        if rope is not None and rope.dims is not None:
+            rope = replace(rope, dims=_step(rope.dims * head_dim / mixer.head_dim, 2))
         return replace(mixer, heads=group * kv_heads, kv_heads=kv_heads, head_dim=head_dim, window=window, rope=rope,
                        scale=scale)
     assert rope is not None
@@ -108,19 +111,27 @@ def _shrink_mixer(mixer: Mixer, official_width: int, width: int, context: int, s
     nope_dim = _step(mixer.nope_dim * v_dim / mixer.v_dim, 8)
     return replace(mixer, heads=heads, v_dim=v_dim, nope_dim=nope_dim,
                    rope_dim=_step(mixer.rope_dim * v_dim / mixer.v_dim, 8),
-                   q_rank=max(HEAD_DIM, _step(mixer.q_rank * ratio, 8)),
+                   q_rank=None if mixer.q_rank is None else max(HEAD_DIM, _step(mixer.q_rank * ratio, 8)),
                    kv_rank=max(HEAD_DIM, _step(mixer.kv_rank * ratio, 8)), window=window, rope=rope)
 
 
+def _shrink_skips(spec: ModelSpec, depth: int) -> tuple[Skip, ...]:
+    """Skips at the same share of the depth; those that would span nothing go."""
+    share = depth / len(spec.layers)
+    moved = (replace(skip, source=int(skip.source * share), target=int(skip.target * share)) for skip in spec.skips)
+    return tuple(skip for skip in moved if skip.source < skip.target)
+
+
 def _shrink_rope(rope: Rope | None, stretch: float) -> Rope | None:
-    if rope is None or rope.yarn is None:
+    if rope is None or not isinstance(rope.scaling, Yarn | Llama3):
         return rope
-    return replace(rope, yarn=replace(rope.yarn, original_context=max(1, round(rope.yarn.original_context * stretch))))
+    original = max(1, round(rope.scaling.original_context * stretch))
+    return replace(rope, scaling=replace(rope.scaling, original_context=original))
 
 
 def _shrink_ffn(ffn: FeedForward, ratio: float, share: float) -> FeedForward:
     if isinstance(ffn, MLP):
-        return MLP(_step(ffn.width * ratio, 8))
+        return replace(ffn, width=_step(ffn.width * ratio, 8))
     # Active experts halve with each hundredfold or so, down to the fewest whose weights still say something.
     active = max(min(ffn.active, MIN_ACTIVE), 2 ** round(math.log2(ffn.active * share**0.15)))
     return replace(ffn, experts=ffn.experts * active // ffn.active, active=active, width=_step(ffn.width * ratio, 8))

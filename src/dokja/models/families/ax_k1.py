@@ -10,7 +10,7 @@ from .family import ChatFormat, Family
 _attention = LatentAttention(
     heads=64, q_rank=1536, kv_rank=512, nope_dim=128, rope_dim=64, v_dim=128,
     rope=Rope(theta=10_000, layout="interleaved",
-              yarn=Yarn(factor=4.0, original_context=32_768, beta_fast=32, beta_slow=1, mscale=1.0)),
+              scaling=Yarn(factor=4.0, original_context=32_768, beta_fast=32, beta_slow=1, mscale=1.0)),
 )
 _moe = MoE(experts=192, active=8, shared=1, width=2048,
            router=Router(bias=True, groups=8, groups_kept=4, scale=2.5))
@@ -27,7 +27,7 @@ FAMILY = Family(
                 *(Layer(_attention, _moe, PRE_AND_FFN_OUT) for _ in range(60))),
         context=131_072,
         norm_eps=1e-6,
-        unverified=("rope.yarn (third party)", "chat markers"),
+        unverified=("YaRN values (third party)", "chat markers"),
     ),
     chat=ChatFormat(
         user="<|im_start|>user\n", assistant="<|im_start|>assistant\n", end="<|im_end|>", between="\n",

@@ -8,7 +8,7 @@ from ..spec import Attention, Layer, ModelSpec, MoE, Rope, Router, Yarn
 from .family import ChatFormat, Family
 
 _attention = Attention(heads=64, kv_heads=8, head_dim=128,
-                       rope=Rope(theta=1_000_000, yarn=Yarn(factor=2.0, original_context=65_536)))
+                       rope=Rope(theta=1_000_000, scaling=Yarn(factor=2.0, original_context=65_536)))
 _moe = MoE(experts=128, active=8, shared=1, width=1280, router=Router(bias=True, scale=1.0))
 
 FAMILY = Family(

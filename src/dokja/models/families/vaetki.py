@@ -4,7 +4,7 @@ Latent attention and experts as in DeepSeek-V3, a zero-centred RMSNorm before an
 with a 512-token window to one global layer, whose positions are stretched by 8 on their own RoPE base. No router bias.
 """
 
-from ..spec import MLP, PERI, LatentAttention, Layer, ModelSpec, MoE, Rope, Router
+from ..spec import MLP, PERI, LatentAttention, Layer, Linear, ModelSpec, MoE, Rope, Router
 from .family import ChatFormat, Family
 
 
@@ -14,7 +14,7 @@ def _attention(rope: Rope, window: int | None) -> LatentAttention:
 
 
 _local = _attention(Rope(theta=10_000, layout="interleaved"), window=512)
-_global = _attention(Rope(theta=1_000_000, layout="interleaved", divisor=8.0), window=None)
+_global = _attention(Rope(theta=1_000_000, layout="interleaved", scaling=Linear(8.0)), window=None)
 _dense = MLP(width=18432)
 _moe = MoE(experts=128, active=8, shared=1, width=2048, router=Router(bias=False, scale=2.5))
 
