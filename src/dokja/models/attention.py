@@ -77,12 +77,12 @@ class MultiHeadLatentAttention(nn.Module):
         self.mixer = mixer
         self.scale = (mixer.nope_dim + mixer.rope_dim) ** -0.5 * score_scale(mixer.rope)
         queries = mixer.heads * (mixer.nope_dim + mixer.rope_dim)
-        self.q_down: nn.Module = nn.Identity()
-        self.q_norm: nn.Module = nn.Identity()
-        if mixer.q_rank is not None:
+        if mixer.q_rank is None:
+            self.q = nn.Linear(spec.width, queries, bias=False)
+        else:
             self.q_down = nn.Linear(spec.width, mixer.q_rank, bias=False)
             self.q_norm = RMSNorm.of(spec, mixer.q_rank, mixer.latent_eps)
-        self.q_up = nn.Linear(mixer.q_rank or spec.width, queries, bias=False)
+            self.q_up = nn.Linear(mixer.q_rank, queries, bias=False)
         self.kv_down = nn.Linear(spec.width, mixer.kv_rank + mixer.rope_dim, bias=False)
         self.kv_norm = RMSNorm.of(spec, mixer.kv_rank, mixer.latent_eps)
         self.kv_up = nn.Linear(mixer.kv_rank, mixer.heads * (mixer.nope_dim + mixer.v_dim), bias=False)
@@ -95,7 +95,8 @@ class MultiHeadLatentAttention(nn.Module):
     def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
         mixer = self.mixer
         length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
-        q = self.q_up(self.q_norm(self.q_down(x_BTC))).unflatten(-1, (mixer.heads, -1))
+        q = self.q(x_BTC) if mixer.q_rank is None else self.q_up(self.q_norm(self.q_down(x_BTC)))
+        q = q.unflatten(-1, (mixer.heads, -1))
         q_nope, q_rope = q.split([mixer.nope_dim, mixer.rope_dim], dim=-1)
         q = torch.cat((q_nope, rotate(q_rope, mixer.rope, position_BT, length)), dim=-1)
         latent, k_rope = self.kv_down(x_BTC).split([mixer.kv_rank, mixer.rope_dim], dim=-1)

@@ -1,12 +1,27 @@
 """The published architectures, one file each."""
 
+from importlib import import_module
+
 from ...errors import DokjaError
-from . import ax_k1, hyperclova_x_seed_think, k_exaone, solar_open, vaetki
-from .family import ChatFormat, Family
+from ..checkpoint import llama
+from ..checkpoint.layout import Checkpoint, Config
+from .family import ChatFormat, Family, Release
+
+# The five teams of the programme first, in the order of a season's table.
+_FILES = ("k_exaone", "ax_k1", "hyperclova_x_seed_think", "vaetki", "solar_open")
 
 FAMILIES: dict[str, Family] = {
-    module.FAMILY.name: module.FAMILY for module in (k_exaone, ax_k1, hyperclova_x_seed_think, vaetki, solar_open)
+    found.name: found for found in (import_module(f".{file}", __name__).FAMILY for file in _FILES)
 }
+
+
+def checkpoint_of(config: Config) -> Checkpoint:
+    """The layout of the files beside a config.json; a `model_type` that no family has raises DokjaError."""
+    kind = config.get("model_type")
+    for layout in (*(found.checkpoint for found in FAMILIES.values()), llama.CHECKPOINT):
+        if layout is not None and kind in layout.model_types:
+            return layout
+    raise DokjaError(f"config.json says model_type = {kind!r}, which no family of Dokja has")
 
 
 def family(name: str) -> Family:
@@ -16,4 +31,15 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
-__all__ = ["FAMILIES", "ChatFormat", "Family", "family"]
+def release(name: str) -> tuple[Family, Release]:
+    """The published model of that name (`spec.name`), or the first of the family of that name; an unknown one raises
+    DokjaError with the names that exist."""
+    for found in FAMILIES.values():
+        for one in found.releases:
+            if name in (one.spec.name, found.name):
+                return found, one
+    raise DokjaError(f"unknown model {name!r}: choose from "
+                     f"{', '.join(one.spec.name for found in FAMILIES.values() for one in found.releases)}")
+
+
+__all__ = ["FAMILIES", "ChatFormat", "Family", "Release", "checkpoint_of", "family", "release"]

@@ -5,7 +5,7 @@ RMSNorm on the output of every mixture. The MTP layer of training is not in the 
 """
 
 from ..spec import MLP, PRE, PRE_AND_FFN_OUT, LatentAttention, Layer, ModelSpec, MoE, Rope, Router, Yarn
-from .family import ChatFormat, Family
+from .family import ChatFormat, Family, Release
 
 _attention = LatentAttention(
     heads=64, q_rank=1536, kv_rank=512, nope_dim=128, rope_dim=64, v_dim=128,
@@ -19,19 +19,25 @@ FAMILY = Family(
     name="ax-k1",
     title="A.X K1",
     company="SK Telecom",
-    spec=ModelSpec(
-        name="a.x-k1-519b-a33b",
-        vocab=163_840,
-        width=7168,
-        layers=(Layer(_attention, MLP(width=18432), PRE),
-                *(Layer(_attention, _moe, PRE_AND_FFN_OUT) for _ in range(60))),
-        context=131_072,
-        norm_eps=1e-6,
-        unverified=("YaRN values (third party)", "chat markers"),
-    ),
+    releases=(Release(
+        spec=ModelSpec(
+            name="a.x-k1-519b-a33b",
+            vocab=163_840,
+            width=7168,
+            layers=(Layer(_attention, MLP(width=18432), PRE),
+                    *(Layer(_attention, _moe, PRE_AND_FFN_OUT) for _ in range(60))),
+            context=131_072,
+            norm_eps=1e-6,
+            unverified=("YaRN values (third party)", "chat markers"),
+        ),
+        repository="skt/A.X-K1",
+        licence="Apache-2.0",
+        source="transformers 5.23.0 axk1; SKT-AI/A.X-K1 README",
+        total=None,
+    ),),
+    reference="transformers AXK1ForCausalLM",
     chat=ChatFormat(
         user="<|im_start|>user\n", assistant="<|im_start|>assistant\n", end="<|im_end|>", between="\n",
         special=("<|im_start|>", "<|im_end|>"),
     ),
-    source="transformers 5.23.0 axk1; SKT-AI/A.X-K1 README",
 )

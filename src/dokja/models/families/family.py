@@ -1,10 +1,11 @@
-"""What a family file holds: the official spec and how its chat turns are written."""
+"""What a family file holds: the official specs, the layout of the published files, how chat turns are written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..checkpoint.layout import Checkpoint
 from ..spec import ModelSpec
 
 
@@ -34,16 +35,51 @@ class ChatFormat:
         return "".join(self.turn(role, content) + self.between for role, content in turns) + self.assistant
 
 
+CHATML = ChatFormat(user="<|im_start|>user\n", assistant="<|im_start|>assistant\n", end="<|im_end|>", between="\n",
+                    special=("<|im_start|>", "<|im_end|>"))
+
+
+@dataclass(frozen=True)
+class Release:
+    """One published model.
+
+    spec: its official architecture; `spec.name` is typed on the command line. repository: where its weights are, as
+    owner/name on the Hugging Face hub; None if they were never published. licence: an SPDX id, or the licence's own
+    name. source: where the values were read. total: the published number of parameters, where one was published to
+    the unit or follows from the published files' sizes; tests hold the spec to it.
+    """
+
+    spec: ModelSpec
+    repository: str | None
+    licence: str
+    source: str
+    total: int | None = None
+
+
 @dataclass(frozen=True)
 class Family:
-    """One published architecture.
+    """Models of one architecture.
 
-    name: as typed on the command line. source: where the spec's values were read.
+    name: as typed on the command line; it means the first release, the one that plays in a season. reference: the
+    implementation that tests/parity compares ours with. checkpoint: the layout of the published files. chat: how
+    models that are trained here write turns. note: what a reader should know that no field says.
     """
 
     name: str
     title: str
     company: str
-    spec: ModelSpec
-    chat: ChatFormat
-    source: str
+    releases: tuple[Release, ...]
+    reference: str
+    checkpoint: Checkpoint | None = None
+    chat: ChatFormat = field(default=CHATML)
+    note: str = ""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The first release's architecture."""
+        return self.releases[0].spec
+
+    @property
+    def source(self) -> str:
+        """Where the first release's values were read."""
+        return self.releases[0].source

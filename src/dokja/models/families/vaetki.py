@@ -5,7 +5,7 @@ with a 512-token window to one global layer, whose positions are stretched by 8 
 """
 
 from ..spec import MLP, PERI, LatentAttention, Layer, Linear, ModelSpec, MoE, Rope, Router
-from .family import ChatFormat, Family
+from .family import ChatFormat, Family, Release
 
 
 def _attention(rope: Rope, window: int | None) -> LatentAttention:
@@ -22,19 +22,26 @@ FAMILY = Family(
     name="vaetki",
     title="VAETKI",
     company="NC AI",
-    spec=ModelSpec(
-        name="vaetki-112b-a10b",
-        vocab=137_216,
-        width=3072,
-        layers=tuple(Layer(_global if i % 6 == 5 else _local, _dense if i < 3 else _moe, PERI) for i in range(48)),
-        context=131_072,
-        norm_eps=1e-5,
-        norm_zero_centred=True,
-        unverified=("window and the place of global layers (third party)", "norm_eps", "context (trained to 32,768)"),
-    ),
+    releases=(Release(
+        spec=ModelSpec(
+            name="vaetki-112b-a10b",
+            vocab=137_216,
+            width=3072,
+            layers=tuple(Layer(_global if i % 6 == 5 else _local, _dense if i < 3 else _moe, PERI) for i in range(48)),
+            context=131_072,
+            norm_eps=1e-5,
+            norm_zero_centred=True,
+            unverified=("window and the place of global layers (third party)", "norm_eps",
+                        "context (trained to 32,768)"),
+        ),
+        repository="NC-AI-consortium-VAETKI/VAETKI",
+        licence="MIT",
+        source="wbl-ncai/VAETKI vllm_plugin; exact match of the published parameter total",
+        total=112_191_900_672,
+    ),),
+    reference="tests/parity/vaetki_reference.py",
     chat=ChatFormat(
         user="<|START|><|role_user|>", assistant="<|START|><|role_assistant|>", end="<|END|>", between="\n",
         special=("<|START|>", "<|role_user|>", "<|role_assistant|>", "<|END|>"),
     ),
-    source="wbl-ncai/VAETKI vllm_plugin; exact match of the published parameter total",
 )
