@@ -1,4 +1,4 @@
-"""Parity is checked twice: on PyTorch's operations and on the native kernels."""
+"""What all comparisons share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ import torch
 def _small_tensors() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # these tensors are too small for more
-    with torch.inference_mode():
-        yield
+    yield
     torch.set_num_threads(before)
 
 
+
+
+@pytest.fixture
+def inference() -> Iterator[None]:
+    """No gradients anywhere."""
+    with torch.inference_mode():
+        yield

@@ -44,6 +44,7 @@ from dokja.models.spec import (
     Yarn,
 )
 
+pytestmark = pytest.mark.usefixtures("inference")
 TOLERANCE = 1e-5
 VOCAB, LENGTH = 97, 41
 

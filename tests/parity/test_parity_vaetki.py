@@ -20,6 +20,7 @@ CONFIG = Config(
 NORMS = {"mixer_in": "input_layernorm", "mixer_out": "post_attention_layernorm", "ffn_in": "pre_mlp_layernorm",
          "ffn_out": "post_mlp_layernorm"}
 LENGTH = 17
+pytestmark = pytest.mark.usefixtures("inference")
 
 
 def _spec() -> ModelSpec:

@@ -44,7 +44,7 @@ def read_rope(config: Config, *, layout: Literal["half", "interleaved"] = "half"
     parameters: the table itself, where a config holds one for each kind of layer.
     """
     table = dict(parameters or config.get("rope_parameters") or config.get("rope_scaling") or {})
-    theta = table.get("rope_theta", config.get("rope_theta", 10_000.0))
+    theta: float = table.get("rope_theta") or config.get("rope_theta") or 10_000.0
     return Rope(float(theta), layout, _read_scaling(config, table), dims)
 
 

@@ -27,6 +27,8 @@ def read_published(path: Path, *, dtype: torch.dtype = torch.float32) -> Decoder
     with torch.device("meta"):
         model = Decoder(spec)
     model.to_empty(device="cpu").to(dtype)
+    if spec.tied:  # to_empty gave them memory of their own
+        model.head.weight = model.embedding.weight
     state = model.state_dict()
     wanted = places(model, spec, layout.names)
     for shard in shards:
