@@ -65,8 +65,10 @@ def in_chunks(model: Decoder, ids: Tensor, size: int) -> Tensor:
 
 
 def check_gradients(reference: PreTrainedModel, ours: Decoder, ids: Tensor, folder: Path) -> None:
-    """One backward pass of the mean cross-entropy: every published tensor's gradient, by relative error. The reference is
-    used up: its weights are overwritten."""
+    """One backward pass of the mean cross-entropy: every published tensor's gradient, by relative error.
+
+    The reference is used up: its weights are overwritten.
+    """
     for model in (reference, ours):
         model.zero_grad()
         logits = reference(ids, use_cache=False).logits if model is reference else ours(ids)
