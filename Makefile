@@ -7,6 +7,7 @@
 #   make season FRESH=1               begin again       (also: FLOPS= SEED= TEAMS= HOME_DIR= PORT=)
 #   make test                         every test, ruff and mypy
 #   make bench-season                 measure the bars of the pocket season
+#   make bench-models                 measure the plain module against transformers
 
 PYTHON ?= python3
 # The torch release that Dokja is tested with. To bring your own newer torch (a CUDA build, say), put it into .venv
@@ -21,7 +22,7 @@ PLAY := --home $(HOME_DIR) --port $(PORT) $(foreach path,$(TEXT),--text $(path))
 	$(if $(FLOPS),--flops $(FLOPS)) $(if $(SEED),--seed $(SEED)) $(if $(TEAMS),--teams $(TEAMS)) \
 	$(if $(FRESH),--fresh) $(if $(NO_SERVE),--no-serve)
 
-.PHONY: season serve test lint chromium bench-season bench-ops clean
+.PHONY: season serve test lint chromium bench-season bench-models bench-ops clean
 
 season: .venv/season
 	$(BIN)/dokja season play $(PLAY)
@@ -43,6 +44,9 @@ chromium:
 
 bench-season: .venv/test
 	$(BIN)/python benchmarks/season.py
+
+bench-models: .venv/test
+	$(BIN)/python benchmarks/models.py
 
 bench-ops: .venv/season
 	$(BIN)/python benchmarks/ops.py
