@@ -18,14 +18,16 @@ class LayerCache:
     """What a layer keeps of the past: slot s of each row holds position s.
 
     For grouped-query attention k and v are [B, S, K, D]; for latent attention k is the latent [B, S, kv_rank] and v
-    the rotated shared key [B, S, rope_dim].
+    the rotated shared key [B, S, rope_dim]. The first tokens that it is given stand at 0, 1, ...; `fresh` until then.
     """
 
     k: Tensor
     v: Tensor
+    fresh: bool = True
 
     def write(self, k: Tensor, v: Tensor, position_BT: Tensor) -> None:
         """Put the entries of new tokens where they stand."""
+        self.fresh = False
         rows = torch.arange(k.shape[0], device=k.device)[:, None]
         self.k[rows, position_BT] = k
         self.v[rows, position_BT] = v
@@ -59,11 +61,14 @@ class GroupedQueryAttention(nn.Module):
         if mixer.rope is not None:
             length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
             q, k = rotate(q, mixer.rope, position_BT, length), rotate(k, mixer.rope, position_BT, length)
-        if cache is None:
+        past = cache is not None and not cache.fresh
+        if cache is not None:
+            assert position_BT is not None
+            cache.write(k, v, position_BT)
+        if cache is None or not past:  # the given tokens see one another and nothing else
             mixed = ops.attention(q, k, v, window=mixer.window, scale=self.scale, sinks_H=self.sinks)
         else:
             assert position_BT is not None
-            cache.write(k, v, position_BT)
             mixed = ops.attention_cached(q, cache.k, cache.v, position_BT, window=mixer.window, scale=self.scale,
                                          sinks_H=self.sinks)
         return self.out(mixed.flatten(2))
@@ -102,13 +107,15 @@ class MultiHeadLatentAttention(nn.Module):
         latent, k_rope = self.kv_down(x_BTC).split([mixer.kv_rank, mixer.rope_dim], dim=-1)
         latent = self.kv_norm(latent)
         k_rope = rotate(k_rope.unsqueeze(2), mixer.rope, position_BT, length).squeeze(2)
+        past = cache is not None and not cache.fresh
         if cache is not None:
             assert position_BT is not None
             cache.write(latent, k_rope, position_BT)
-            latent, k_rope = cache.k, cache.v
+            if past:
+                latent, k_rope = cache.k, cache.v
         k_nope, v = self.kv_up(latent).unflatten(-1, (mixer.heads, -1)).split([mixer.nope_dim, mixer.v_dim], dim=-1)
         k = torch.cat((k_nope, k_rope.unsqueeze(2).expand(-1, -1, mixer.heads, -1)), dim=-1)
-        if cache is None:
+        if not past:
             mixed = ops.attention(q, k, v, window=mixer.window, scale=self.scale)
         else:
             assert position_BT is not None
