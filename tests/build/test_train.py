@@ -61,7 +61,7 @@ def test_runs_learn_and_differ_by_seed_alone(name: str) -> None:
     losses: list[list[float]] = []
     for seed in (1, 1, 2):
         steps: list[Step] = []
-        trainer(name, seed=seed).run(16, steps.append)
+        trainer(name, seed=seed).run(24, steps.append)
         losses.append([step.loss for step in steps])
     assert losses[0] == losses[1] != losses[2]
     assert losses[0][0] == pytest.approx(np.log(VOCAB), abs=0.5)
@@ -213,7 +213,7 @@ def test_without_router_biases_a_loss_keeps_the_balance() -> None:
     """VAETKI's router has no bias; the auxiliary loss is 1 in balance and as many as there are experts at worst."""
     balanced, free = trainer("vaetki", balance_weight=0.3), trainer("vaetki", balance_weight=0.0)
     for run in (balanced, free):
-        run.run(16, lambda step: None)
+        run.run(32, lambda step: None)
         assert all(mixture.router_bias is None for mixture in mixtures(run.model))
         assert all(0.9 < mixture.balance.item() < mixture.moe.experts for mixture in mixtures(run.model))
     assert imbalance(balanced) < imbalance(free)

@@ -13,7 +13,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-SOURCES = ("rows.cpp", "attention.cpp", "experts.cpp")
+SOURCES = ("rows.cpp", "attention.cpp", "experts.cpp", "loss.cpp")
 HEADERS = ("simd.h", "gemm.h")
 # No -ffast-math: the exponential's rounding trick and infinities must survive.
 BASE_FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared",
@@ -97,8 +97,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "swiglu": (_P, _I, _I, _P, _N),
     "swiglu_backward": (_P, _P, _I, _I, _P, _N),
     "rotate": (_P, _I, _I, _I, _I, _I, _I, _I, _P, _P, _I, _N, _N, _F, _P, _N),
-    "cross_entropy": (_P, _I, _I, _P, _F, _P, _P, _N),
-    "cross_entropy_backward": (_P, _I, _I, _P, _F, _P, _P, _P, _N),
+    "cross_entropy": (_P, _P, _P, _P, _P, _F, _N, _P, _P, _P, _N),
     "attention": (_P, _F, _P, _P, _P, _P, _P, _P, _N),
     "attention_backward": (_P, _F, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _N),
     "experts": (_P,) * 9 + (_N,),

@@ -111,31 +111,22 @@ class _Rotate(torch.autograd.Function):
         return _rotated(grad, cos, sin, False, ctx.interleaved, -1.0), None, None, None
 
 
-CHUNK = 256  # rows of logits that are alive at once: a few megabytes, which stay in the cache
-
-
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Gradients are made in the forward pass, chunk by chunk, for a loss of weight 1; no more logits exist at once."""
+    """Gradients are made in the forward pass, for a loss of weight 1; of logits only a block exists at once."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, share: Tensor | None, scale: float,
                 learning: bool) -> Tensor:
-        hidden, target, rows = hidden.contiguous(), target.contiguous(), hidden.shape[0]
-        loss, log_sum, one = torch.empty(rows), torch.empty(rows), torch.ones(())
-        buffer = torch.empty(min(rows, CHUNK), weight.shape[0])
-        dhidden, dweight = torch.empty(hidden.shape if learning else 0), torch.zeros(weight.shape if learning else 0)
-        for start in range(0, rows, CHUNK):
-            part = slice(start, start + CHUNK)
-            logits = torch.mm(hidden[part], weight.t(), out=buffer[: hidden[part].shape[0]])
-            call("cross_entropy", logits, *logits.shape, target[part], scale, loss[part], log_sum[part])
-            if learning:
-                call("cross_entropy_backward", logits, *logits.shape, target[part], scale, log_sum[part], one, logits)
-                if share is not None:
-                    logits.mul_(share[part, None])
-                torch.mm(logits, weight, out=dhidden[part])
-                dweight.addmm_(logits.t(), hidden[part])
-        ctx.save_for_backward(dhidden, dweight)
-        return loss.sum() if share is None else (loss * share).sum()
+        kept = [hidden.contiguous(), weight.contiguous(), target.contiguous()]
+        shares = None if share is None else share.contiguous()
+        (rows, width), vocab = hidden.shape, weight.shape[0]
+        loss = torch.empty(rows)
+        dhidden = torch.empty(hidden.shape if learning else 0)
+        dweight = torch.zeros((vocab + -vocab % 8, width + -width % 16) if learning else (0, 0))
+        call("cross_entropy", (ctypes.c_int64 * 3)(rows, vocab, width), *kept, shares, scale, learning, loss, dhidden,
+             dweight)
+        ctx.save_for_backward(dhidden, dweight[:vocab, :width])
+        return loss.sum() if shares is None else (loss * shares).sum()
 
     @staticmethod
     @once_differentiable

@@ -1,10 +1,8 @@
-// Kernels that go row by row: RMS norm, SwiGLU, rotary positions, cross-entropy.
+// Kernels that go row by row: RMS norm, SwiGLU, rotary positions.
 // A row's result never depends on its neighbours, nor on the number of threads (sums over rows do on the latter).
 #include "simd.h"
 
 using namespace dokja;
-
-constexpr int64_t IGNORED = -100;  // PyTorch's ignore_index
 
 extern "C" {
 
@@ -110,49 +108,6 @@ int dokja_rotate(const float* x, int64_t batch, int64_t length, int64_t heads, i
           out[interleaved_out ? 2 * i + 1 : half + i] = z * c[i] + a * (s[i] * sign);
         }
       }
-    }
-  });
-  return 0;
-}
-
-// -log softmax(scale * logits)[target] of each row, 0 where the target is IGNORED; log_sum: [rows]. Returns 0, or 1
-// when a target is outside of the vocabulary (then nothing is computed).
-int dokja_cross_entropy(const float* logits, int64_t rows, int64_t vocab, const int64_t* target, float scale,
-                         float* loss, float* log_sum, int threads) {
-  for (int64_t row = 0; row < rows; row++)
-    if (target[row] != IGNORED && (target[row] < 0 || target[row] >= vocab)) return 1;
-  parallel(rows, threads, [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; row++) {
-      if (target[row] == IGNORED) { loss[row] = 0.0f; continue; }
-      const float* in = logits + row * vocab;
-      Vec peak = splat(in[0] * scale);
-      int64_t i = 0;
-      for (; i + W <= vocab; i += W) peak = max(peak, load(in + i) * scale);
-      float top = max(peak);
-      for (; i < vocab; i++) top = std::fmax(top, in[i] * scale);
-      Vec total = {};
-      for (i = 0; i + W <= vocab; i += W) total += exp(load(in + i) * scale - top);
-      float rest = 0.0f;
-      for (; i < vocab; i++) rest += exp(splat(in[i] * scale - top))[0];
-      log_sum[row] = top + std::log(sum(total) + rest);
-      loss[row] = log_sum[row] - in[target[row]] * scale;
-    }
-  });
-  return 0;
-}
-
-// dlogits = (softmax - onehot) * scale * *g; it may be logits itself.
-int dokja_cross_entropy_backward(const float* logits, int64_t rows, int64_t vocab, const int64_t* target, float scale,
-                                  const float* log_sum, const float* g, float* dlogits, int threads) {
-  const float factor = *g * scale;
-  parallel(rows, threads, [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; row++) {
-      const float* in = logits + row * vocab;
-      float* out = dlogits + row * vocab;
-      if (target[row] == IGNORED) { std::memset(out, 0, sizeof(float) * vocab); continue; }
-      const float shift = log_sum[row];
-      vectors(vocab, [&](int64_t i, int n) { store_n(out + i, exp(load_n(in + i, n) * scale - shift) * factor, n); });
-      out[target[row]] -= factor;
     }
   });
   return 0;
