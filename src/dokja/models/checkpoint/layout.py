@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from ..spec import Attention, Layer, ModelSpec, MoE
+
+if TYPE_CHECKING:  # family files import this one, and what is only arithmetic on their specs starts without torch
+    from torch import Tensor, nn
 
 Config = dict[str, Any]
 
@@ -26,7 +26,14 @@ class Interleaved:
     name: str
 
 
-Published = str | tuple[str, ...] | Interleaved
+@dataclass(frozen=True)
+class Stacked:
+    """Published tensors [E, out, in] of all experts, the pieces of one of ours in order (GGUF)."""
+
+    names: tuple[str, ...]
+
+
+Published = str | tuple[str, ...] | Interleaved | Stacked
 
 
 @dataclass(frozen=True)
@@ -115,12 +122,16 @@ def _whole(tensor: Tensor) -> Tensor:
     return tensor
 
 
-_Piece = tuple[str, tuple[int, ...], Callable[[Tensor], Tensor]]
+_Piece = tuple[str, tuple[int, ...], "Callable[[Tensor], Tensor]"]
 
 
 def _pieces(published: Published, leaf: str, tensor: Tensor, layer: Layer) -> list[_Piece]:
     if isinstance(published, Interleaved):
         return [(published.name, tuple(tensor.shape), lambda whole: whole.unflatten(-1, (2, -1)).transpose(-1, -2))]
+    if isinstance(published, Stacked):
+        size = tensor.shape[-1] // len(published.names)
+        return [(name, (tensor.shape[0], size, *tensor.shape[1:-1]), _Slice(-1, i * size, size, transposed=True))
+                for i, name in enumerate(published.names)]
     pieces = (published,) if isinstance(published, str) else published
     expert = isinstance(layer.ffn, MoE) and "{e}" in pieces[0]
     axis = tensor.ndim - 1 if expert else 0  # experts lie [E, in, out], ours; [out, in] each, theirs
@@ -131,7 +142,7 @@ def _pieces(published: Published, leaf: str, tensor: Tensor, layer: Layer) -> li
         if expert:
             for e in range(tensor.shape[0]):
                 view = _Slice(-1, start, size, e)
-                out.append((piece.format(e=e), tuple(torch.Size((size, *tensor.shape[1:-1]))), view))
+                out.append((piece.format(e=e), (size, *tensor.shape[1:-1]), view))
         else:
             out.append((piece, (size, *tensor.shape[1:]), _Slice(0, start, size)))
         start += size
@@ -147,15 +158,16 @@ def _sizes(leaf: str, total: int, pieces: int, layer: Layer) -> list[int]:
 
 @dataclass(frozen=True)
 class _Slice:
-    """Rows `start` to `start + size` of an axis; of one expert's matrix, transposed."""
+    """Rows `start` to `start + size` of an axis; of one expert's matrix, or of all where `transposed`, transposed."""
 
     axis: int
     start: int
     size: int
     expert: int | None = None
+    transposed: bool = False
 
     def __call__(self, tensor: Tensor) -> Tensor:
-        if self.expert is None:
-            return tensor.narrow(self.axis, self.start, self.size)
-        part = tensor[self.expert].narrow(self.axis, self.start, self.size)
-        return part.mT if part.ndim == 2 else part
+        part = (tensor if self.expert is None else tensor[self.expert]).narrow(self.axis, self.start, self.size)
+        if self.transposed:
+            return part.mT if part.ndim == 3 else part
+        return part.mT if self.expert is not None and part.ndim == 2 else part
