@@ -22,7 +22,8 @@ def mixer_matrices(mixer: Mixer, width: int) -> int:
     return query + key_value + mixer.heads * mixer.v_dim * width
 
 
-def _mixer_vectors(mixer: Mixer, width: int) -> int:
+def mixer_vectors(mixer: Mixer, width: int) -> int:
+    """Parameters of the mixer beside its matrices: its own norms, biases and sinks."""
     if isinstance(mixer, LatentAttention):
         return (mixer.q_rank or 0) + mixer.kv_rank
     return ((2 * mixer.head_dim if mixer.qk_norm else 0) + (mixer.heads if mixer.sinks else 0)
@@ -38,7 +39,8 @@ def ffn_matrices(ffn: FeedForward, width: int, *, active: bool = False) -> int:
     return experts * 3 * width * ffn.width + width * ffn.experts
 
 
-def _ffn_vectors(ffn: FeedForward, width: int, *, active: bool = False) -> int:
+def ffn_vectors(ffn: FeedForward, width: int, *, active: bool = False) -> int:
+    """Parameters of the feed-forward beside its matrices: biases, a router's included."""
     biases = (2 if isinstance(ffn, MoE) or ffn.gated else 1) * ffn.width + width if ffn.bias else 0
     if isinstance(ffn, MLP):
         return biases
@@ -49,12 +51,13 @@ def _ffn_vectors(ffn: FeedForward, width: int, *, active: bool = False) -> int:
 def _layer_parameters(layer: Layer, spec: ModelSpec, *, active: bool = False) -> int:
     width, norms = spec.width, layer.norms
     placed = sum((norms.mixer_in, norms.mixer_out, norms.ffn_in, norms.ffn_out))
-    return (mixer_matrices(layer.mixer, width) + _mixer_vectors(layer.mixer, width)
-            + ffn_matrices(layer.ffn, width, active=active) + _ffn_vectors(layer.ffn, width, active=active)
-            + placed * _norm_parameters(spec))
+    return (mixer_matrices(layer.mixer, width) + mixer_vectors(layer.mixer, width)
+            + ffn_matrices(layer.ffn, width, active=active) + ffn_vectors(layer.ffn, width, active=active)
+            + placed * norm_parameters(spec))
 
 
-def _norm_parameters(spec: ModelSpec) -> int:
+def norm_parameters(spec: ModelSpec) -> int:
+    """Parameters of one norm as wide as the model."""
     return (1 if spec.norm == "rms" else 2) * spec.width
 
 
@@ -80,7 +83,7 @@ class Parameters:
 
 def parameters(spec: ModelSpec) -> Parameters:
     """Parameters of the trunk and, counted apart in `mtp`, of its MTP layers; total includes both."""
-    width, norm = spec.width, _norm_parameters(spec)
+    width, norm = spec.width, norm_parameters(spec)
     table = spec.vocab * width
     embedding = (table if spec.tied else 2 * table) + (spec.vocab if spec.head_bias else 0)
     trunk = sum(_layer_parameters(layer, spec) for layer in spec.layers)
@@ -97,16 +100,14 @@ def parameters(spec: ModelSpec) -> Parameters:
     )
 
 
+def cache_values(mixer: Mixer) -> int:
+    """Numbers that a layer keeps of one position."""
+    return 2 * mixer.kv_heads * mixer.head_dim if isinstance(mixer, Attention) else mixer.kv_rank + mixer.rope_dim
+
+
 def cache_bytes_per_token(spec: ModelSpec, context: int, bytes_per_value: int = 2) -> float:
     """KV-cache bytes for one sequence of `context` tokens, over its tokens: a window layer keeps only its window."""
-    values = 0
-    for layer in spec.layers:
-        mixer = layer.mixer
-        kept = min(context, mixer.window or context)
-        if isinstance(mixer, Attention):
-            values += kept * 2 * mixer.kv_heads * mixer.head_dim
-        else:
-            values += kept * (mixer.kv_rank + mixer.rope_dim)
+    values = sum(min(context, layer.mixer.window or context) * cache_values(layer.mixer) for layer in spec.layers)
     return values * bytes_per_value / context
 
 
@@ -116,12 +117,27 @@ def visible_positions(window: int | None, context: int) -> float:
     return window - window * (window - 1) / (2 * context)
 
 
+def position_flops(mixer: Mixer, *, absorbed: bool = False) -> int:
+    """FLOPs of scoring one position that a query sees and of adding its value.
+
+    absorbed: latent attention over the latent itself, as engines decode it (DeepSeek-V2, section 2.1.2): every head
+    scores kv_rank + rope_dim and sums kv_rank numbers, and no key or value is ever expanded.
+    """
+    if isinstance(mixer, Attention):
+        return 4 * mixer.heads * mixer.head_dim
+    if absorbed:
+        return 2 * mixer.heads * (2 * mixer.kv_rank + mixer.rope_dim)
+    return 2 * mixer.heads * (mixer.nope_dim + mixer.rope_dim + mixer.v_dim)
+
+
+def layer_matrix_flops(layer: Layer, width: int) -> int:
+    """FLOPs of one token in a layer's matrices."""
+    return 2 * (mixer_matrices(layer.mixer, width) + ffn_matrices(layer.ffn, width, active=True))
+
+
 def _layer_flops(layer: Layer, width: int, context: int) -> float:
-    mixer = layer.mixer
-    matrices = mixer_matrices(mixer, width) + ffn_matrices(layer.ffn, width, active=True)
-    per_position = mixer.heads * (2 * mixer.head_dim if isinstance(mixer, Attention)
-                                  else mixer.nope_dim + mixer.rope_dim + mixer.v_dim)
-    return 2 * matrices + 2 * per_position * visible_positions(mixer.window, context)
+    seen = visible_positions(layer.mixer.window, context)
+    return layer_matrix_flops(layer, width) + position_flops(layer.mixer) * seen
 
 
 def forward_flops_per_token(spec: ModelSpec, context: int, *, mtp: bool = False) -> float:
