@@ -43,8 +43,9 @@ class Block(nn.Module):
 
 
 class MTPLayer(nn.Module):
-    """Multi-token prediction (DeepSeek-V3, section 2.2): from the trunk's state at t and the token at t + 1,
-    the state that predicts the token at t + 2 through the shared head."""
+    """Multi-token prediction (DeepSeek-V3, section 2.2): from the state that the head reads at t and the token at
+    t + 1, the state from which the shared head predicts the token at t + 2. States are normalised in and out: vLLM,
+    sglang and TensorRT-LLM hand over what comes after the final norm."""
 
     def __init__(self, layer: Layer, spec: ModelSpec) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class MTPLayer(nn.Module):
 
     def forward(self, hidden_BTC: Tensor, next_embedding_BTC: Tensor) -> Tensor:
         joined = torch.cat((self.embedding_norm(next_embedding_BTC), self.hidden_norm(hidden_BTC)), dim=-1)
-        return self.block(self.projection(joined), None, None)
+        return self.norm(self.block(self.projection(joined), None, None))
 
 
 class Decoder(nn.Module):
@@ -77,7 +78,7 @@ class Decoder(nn.Module):
         """Logits of the given tokens.
 
         cache: keys and values so far; None runs a whole sequence from position 0. position_BT: where the given tokens
-        stand, needed with a cache; slots of the cache behind a row's position are never looked at.
+        stand, needed with a cache, the first time 0, 1, ...; slots behind a row's position are never looked at.
         """
         return self.logits(self.hidden(ids_BT, cache, position_BT))
 
@@ -106,22 +107,20 @@ class Decoder(nn.Module):
         target_BT: the token after each of ids, -100 where it does not count; share_BT: how much each of them counts in
         the mean, the same without it.
         """
-        hidden = self.hidden(ids_BT)
-        main = self._loss(hidden, self.norm, target_BT, share_BT)
+        hidden = self.norm(self.hidden(ids_BT))
+        main = self._loss(hidden, target_BT, share_BT)
         further = []
         for depth, layer in enumerate(self.mtp, start=1):
             # State t joins the token at t + depth and predicts the one after it; the last `depth` places have none.
             hidden = layer(hidden[:, :-1], self._embed(ids_BT[:, depth:]))
-            assert isinstance(layer, MTPLayer)
-            further.append(self._loss(hidden, layer.norm, target_BT[:, depth:],
-                                      None if share_BT is None else share_BT[:, depth:]))
+            further.append(self._loss(hidden, target_BT[:, depth:], None if share_BT is None else share_BT[:, depth:]))
         return main, further
 
-    def _loss(self, hidden_BTC: Tensor, norm: nn.Module, target_BT: Tensor, share_BT: Tensor | None) -> Tensor:
-        """Mean cross-entropy through the head, without ever holding all logits."""
+    def _loss(self, hidden_BTC: Tensor, target_BT: Tensor, share_BT: Tensor | None) -> Tensor:
+        """Mean cross-entropy of normalised states through the head, without ever holding all logits."""
         counts = (target_BT != -100).float()
         share = counts if share_BT is None else counts * share_BT
-        total = ops.linear_cross_entropy(norm(hidden_BTC).flatten(0, 1), self.head.weight, target_BT.flatten(),
+        total = ops.linear_cross_entropy(hidden_BTC.flatten(0, 1), self.head.weight, target_BT.flatten(),
                                          None if share_BT is None else share.flatten(), scale=self.spec.logit_scale,
                                          bias_V=self.head.bias)
         return total / share.sum().clamp(min=1)

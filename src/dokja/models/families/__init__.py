@@ -8,7 +8,21 @@ from ..checkpoint.layout import Checkpoint, Config
 from .family import ChatFormat, Family, Release
 
 # The five teams of the programme first, in the order of a season's table.
-_FILES = ("k_exaone", "ax_k1", "hyperclova_x_seed_think", "vaetki", "solar_open")
+_FILES = (
+    "k_exaone", "ax_k1", "hyperclova_x_seed_think", "vaetki", "solar_open",
+    "exaone_4", "exaone_4_5", "exaone_3_5",
+    "solar_pro",
+    "ax_4",
+    "hyperclova_x_seed_omni",
+    "kanana_2",
+    "deepseek_v3",
+    "kanana",
+    "midm_2",
+    "kogpt",
+    "qwen3",
+    "gpt_oss",
+    "gemma_3",
+)
 
 FAMILIES: dict[str, Family] = {
     found.name: found for found in (import_module(f".{file}", __name__).FAMILY for file in _FILES)

@@ -42,9 +42,10 @@ def _read(config: Config, tensors: Collection[str]) -> ModelSpec:
                      scale=config.get("routed_scaling_factor", 2.5)))
     layers = tuple(Layer(local if kind == "sliding_attention" else everywhere, moe if mixture else dense)
                    for kind, mixture in zip(kinds, mixture_layers(config, first=1), strict=True))
-    # transformers drops the MTP layer, and then the file has none of its tensors.
-    mtp = (Layer(everywhere, dense),) if any(name.startswith("mtp.") for name in tensors) else ()
-    return read_model(config, layers, mtp=mtp)
+    # transformers drops the MTP layer, and then the file has none of its tensors. Its kind is vLLM's field.
+    kind = (config.get("mtp_layer_types") or ["full_attention"])[0]
+    mtp = Layer(local if kind == "sliding_attention" else everywhere, dense)
+    return read_model(config, layers, mtp=(mtp,) if any(name.startswith("mtp.") for name in tensors) else ())
 
 
 def _write(spec: ModelSpec) -> Config:
@@ -63,16 +64,16 @@ def _write(spec: ModelSpec) -> Config:
         "moe_intermediate_size": moe.width, "n_group": moe.router.groups, "topk_group": moe.router.groups_kept,
         "norm_topk_prob": True, "routed_scaling_factor": moe.router.scale,
         "num_nextn_predict_layers": len(spec.mtp),
+        "mtp_layer_types": ["sliding_attention" if layer.mixer.window else "full_attention" for layer in spec.mtp],
     }
 
 
+MTP_PARTS = {"embedding_norm.weight": "pre_fc_norm_embedding.weight", "hidden_norm.weight": "pre_fc_norm_hidden.weight",
+             "projection.weight": "fc.weight", "norm.weight": "norm.weight"}
 _NAMES = llama.with_parts(
     llama.NAMES,
     parts={**llama.EXPERTS, "ffn.router_bias": "mlp.e_score_correction_bias"},
-    mtp="mtp.", mtp_block="mtp.layers.{i}.",  # sglang 0.5.23 exaone_moe_mtp.py
-    mtp_parts={"embedding_norm.weight": "pre_fc_norm_embedding.weight",
-               "hidden_norm.weight": "pre_fc_norm_hidden.weight", "projection.weight": "fc.weight",
-               "norm.weight": "norm.weight"},
+    mtp="mtp.", mtp_block="mtp.layers.{i}.", mtp_parts=MTP_PARTS,  # vLLM and sglang 0.5.23 exaone_moe_mtp.py
 )
 
 FAMILY = Family(
@@ -90,7 +91,7 @@ FAMILY = Family(
             mtp=(Layer(_global, _dense),),
             context=262_144,
             norm_eps=1e-5,
-            unverified=("mtp attention kind (global without positions assumed)",),
+            unverified=("MTP attention kind (global without positions, as TensorRT-LLM's modeling_exaone_moe has it)",),
         ),
         repository="LGAI-EXAONE/K-EXAONE-236B-A23B",
         licence="K-EXAONE AI Model License",

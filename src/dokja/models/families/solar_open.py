@@ -4,12 +4,57 @@ Ordinary grouped-query attention without QK-norm; every feed-forward is a 128-ex
 expert and a router scale of 1.
 """
 
+from collections.abc import Collection
+
+from ...errors import DokjaError
+from ..checkpoint import llama
+from ..checkpoint.config import (
+    expect,
+    first_moe,
+    need,
+    read_attention,
+    read_model,
+    read_rope,
+    write_attention,
+    write_model,
+    write_rope,
+)
+from ..checkpoint.layout import Checkpoint, Config
 from ..spec import Attention, Layer, ModelSpec, MoE, Rope, Router, Yarn
 from .family import ChatFormat, Family, Release
 
 _attention = Attention(heads=64, kv_heads=8, head_dim=128,
-                       rope=Rope(theta=1_000_000, scaling=Yarn(factor=2.0, original_context=65_536)))
-_moe = MoE(experts=128, active=8, shared=1, width=1280, router=Router(bias=True, scale=1.0))
+                       rope=Rope(theta=1_000_000,  # the class default has no scaling; the released config has
+                                 scaling=Yarn(factor=2.0, original_context=65_536)))
+_moe = MoE(experts=128, active=8, shared=1, width=1280,  # n_routed_experts, num_experts_per_tok, moe_intermediate_size
+           router=Router(bias=True, scale=1.0))  # routed_scaling_factor
+
+
+def _read(config: Config, tensors: Collection[str]) -> ModelSpec:
+    expect(config, "hidden_act", "silu")
+    expect(config, "norm_topk_prob", True)
+    bias = bool(config.get("attention_bias", False))
+    moe = MoE(need(config, "n_routed_experts"), need(config, "num_experts_per_tok"),
+              need(config, "moe_intermediate_size"), config.get("n_shared_experts", 1),
+              Router(groups=config.get("n_group") or 1, groups_kept=config.get("topk_group") or 1,
+                     scale=config.get("routed_scaling_factor", 1.0)))
+    rope = read_rope({"rope_theta": 1e6, **config})  # the class default
+    layer = Layer(read_attention(config, rope=rope, bias=bias), moe)
+    return read_model(config, (layer,) * need(config, "num_hidden_layers"))
+
+
+def _write(spec: ModelSpec) -> Config:
+    mixer, moe = spec.layers[0].mixer, first_moe(spec)
+    if not (isinstance(mixer, Attention) and mixer.rope and moe):
+        raise DokjaError(f"{spec.name} is no mixture with rotary positions and cannot be written as a Solar Open")
+    return {
+        **write_model(spec), **write_attention(mixer), **write_rope(mixer.rope), "attention_bias": mixer.bias,
+        "n_routed_experts": moe.experts, "num_experts_per_tok": moe.active, "n_shared_experts": moe.shared,
+        "moe_intermediate_size": moe.width, "n_group": moe.router.groups, "topk_group": moe.router.groups_kept,
+        "norm_topk_prob": True, "routed_scaling_factor": moe.router.scale,
+        "first_k_dense_replace": 0,  # every layer is a mixture
+    }
+
 
 FAMILY = Family(
     name="solar-open",
@@ -30,6 +75,8 @@ FAMILY = Family(
         total=102_651_799_552,
     ),),
     reference="transformers SolarOpenForCausalLM",
+    checkpoint=Checkpoint(("solar_open",), "SolarOpenForCausalLM", _read, _write,
+                          llama.with_parts(llama.NAMES, parts=llama.EXPERTS)),
     chat=ChatFormat(
         user="<|begin|>user<|content|>", assistant="<|begin|>assistant<|content|>", end="<|end|>", between="",
         special=("<|begin|>", "<|content|>", "<|end|>"),
