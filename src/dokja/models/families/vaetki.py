@@ -1,11 +1,62 @@
-"""VAETKI 100B-A10B (NC AI): repository wbl-ncai/VAETKI.
+"""VAETKI 100B-A10B (NC AI): repository wbl-ncai/VAETKI, checkpoint class `VaetkiForCausalLM`.
 
 Latent attention and experts as in DeepSeek-V3, a zero-centred RMSNorm before and after each half-layer, five layers
 with a 512-token window to one global layer, whose positions are stretched by 8 on their own RoPE base. No router bias.
 """
 
+from collections.abc import Collection
+from dataclasses import replace
+
+from ...errors import DokjaError
+from ..checkpoint import deepseek, llama
+from ..checkpoint.config import (
+    expect,
+    mixture_layers,
+    need,
+    read_latent,
+    read_model,
+    read_rope,
+    write_latent,
+    write_model,
+    write_rope,
+)
+from ..checkpoint.layout import Checkpoint, Config
 from ..spec import MLP, PERI, LatentAttention, Layer, Linear, ModelSpec, MoE, Rope, Router
 from .family import ChatFormat, Family, Release
+
+_STRETCH = Linear(8.0)  # of global layers, when the config scales them by nothing else (plug-in: scale_inv_freq)
+
+
+def _read(config: Config, tensors: Collection[str]) -> ModelSpec:
+    expect(config, "hidden_act", "silu")
+    plain = {key: value for key, value in config.items() if key not in ("rope_scaling", "rope_parameters")}
+    local = read_rope(plain, layout="interleaved")  # rope_scaling is for global layers only
+    everywhere = read_rope({**config, "rope_theta": config.get("rope_theta_global", 1_000_000.0)},
+                           layout="interleaved")
+    if everywhere.scaling is None:
+        everywhere = replace(everywhere, scaling=_STRETCH)
+    mixers = {"sliding_attention": read_latent(config, local, window=config.get("sliding_window")),
+              "full_attention": read_latent(config, everywhere)}
+    dense, moe = MLP(need(config, "intermediate_size")), deepseek.read_mixture(config, bias=False)
+    layers = tuple(Layer(mixers[kind], moe if mixture else dense, PERI)
+                   for kind, mixture in zip(need(config, "layer_types"), mixture_layers(config, first=0), strict=True))
+    return read_model(config, layers, norm_zero_centred=True)
+
+
+def _write(spec: ModelSpec) -> Config:
+    mixers = [layer.mixer for layer in spec.layers if isinstance(layer.mixer, LatentAttention)]
+    local = next((mixer for mixer in mixers if mixer.window), None)
+    everywhere = next((mixer for mixer in mixers if not mixer.window), None)
+    if len(mixers) < len(spec.layers) or not local or not everywhere:
+        raise DokjaError(f"{spec.name} cannot be written as a VAETKI: it takes latent attention, with and without a "
+                         "window")
+    table = write_rope(everywhere.rope)
+    scaling = {} if everywhere.rope.scaling == _STRETCH else {"rope_scaling": table["rope_scaling"]}
+    return {
+        **write_model(spec), **write_latent(local), **deepseek.write_mixture(spec), **scaling,
+        "rope_theta": local.rope.theta, "rope_theta_global": everywhere.rope.theta, "sliding_window": local.window,
+        "layer_types": ["sliding_attention" if mixer.window else "full_attention" for mixer in mixers],
+    }
 
 
 def _attention(rope: Rope, window: int | None) -> LatentAttention:
@@ -14,7 +65,7 @@ def _attention(rope: Rope, window: int | None) -> LatentAttention:
 
 
 _local = _attention(Rope(theta=10_000, layout="interleaved"), window=512)
-_global = _attention(Rope(theta=1_000_000, layout="interleaved", scaling=Linear(8.0)), window=None)
+_global = _attention(Rope(theta=1_000_000, layout="interleaved", scaling=_STRETCH), window=None)
 _dense = MLP(width=18432)
 _moe = MoE(experts=128, active=8, shared=1, width=2048, router=Router(bias=False, scale=2.5))
 
@@ -31,17 +82,26 @@ FAMILY = Family(
             context=131_072,
             norm_eps=1e-5,
             norm_zero_centred=True,
-            unverified=("window and the place of global layers (third party)", "norm_eps",
-                        "context (trained to 32,768)"),
+            unverified=("window and the place of global layers (third party; the report gives 5:1)", "norm_eps",
+                        "router scale", "context (trained to 32,768)"),
         ),
         repository="NC-AI-consortium-VAETKI/VAETKI",
         licence="MIT",
-        source="wbl-ncai/VAETKI vllm_plugin; exact match of the published parameter total",
+        source="wbl-ncai/VAETKI technical report and vllm_plugin; exact match of the published parameter total",
         total=112_191_900_672,
     ),),
     reference="tests/parity/vaetki_reference.py",
+    checkpoint=Checkpoint(
+        ("vaetki",), "VaetkiForCausalLM", _read, _write,
+        llama.with_parts(deepseek.NAMES, mtp="", mtp_block="", mtp_parts={}, parts={
+            "mixer_in.weight": "input_layernorm.weight", "mixer_out.weight": "post_attention_layernorm.weight",
+            "ffn_in.weight": "pre_mlp_layernorm.weight", "ffn_out.weight": "post_mlp_layernorm.weight"}),
+    ),
     chat=ChatFormat(
         user="<|START|><|role_user|>", assistant="<|START|><|role_assistant|>", end="<|END|>", between="\n",
         special=("<|START|>", "<|role_user|>", "<|role_assistant|>", "<|END|>"),
     ),
+    note="VAETKI-20B-A2B (1 + 23 layers, 8 of 128 experts, 16 heads) and VAETKI-7B-A1B (1 + 23 layers, 5 of 64 "
+         "experts, 12 heads) have no specs here: their widths were not published where this could be read, and more "
+         "than one choice gives the published sizes.",
 )
