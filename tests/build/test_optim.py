@@ -10,6 +10,7 @@ from tiny_teams import NAMES, tiny_spec
 from torch import Tensor
 
 from dokja.build.optim import MuonAdamW, OptimConfig, orthogonalise
+from dokja.models import native
 from dokja.models.attention import GroupedQueryAttention
 from dokja.models.decoder import Decoder
 from dokja.models.ffn import GatedMLP, MixtureOfExperts
@@ -237,3 +238,22 @@ def test_a_larger_rate_makes_a_larger_step() -> None:
         sizes.append(sum((value - before[at]).norm().item() for at, value in values(model).items()))
     assert sizes[0] == 0.0
     assert all(small < large for small, large in pairwise(sizes))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_native_step_is_pytorchs(name: str) -> None:
+    """Both near the same numbers after three steps, and the native one the same bits every time."""
+    def three_steps() -> dict[str, Tensor]:
+        model = new_model(name)
+        optimizer = MuonAdamW(model, OptimConfig())
+        for step, rate in enumerate(RATES):
+            give_gradients(model, step)
+            optimizer.step(rate)
+        return values(model) | optimizer.state_tensors()
+
+    ours, again = three_steps(), three_steps()
+    with native.off():
+        theirs = three_steps()
+    for at, other in theirs.items():
+        assert torch.equal(ours[at], again[at]), at
+        assert (ours[at] - other).abs().max() <= 1e-4 * other.abs().max(), at

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from ..models import native
 from ..models.attention import GroupedQueryAttention
 from ..models.decoder import Decoder
 from ..models.ffn import GatedMLP, MixtureOfExperts
@@ -117,13 +118,19 @@ class MuonAdamW:
             slot.parameter.grad = None
 
     def _muon_step(self, lr: float) -> None:
-        """All matrices of one shape are orthogonalised together: a pocket model has a hundred small ones."""
+        """One native call for all matrices, or PyTorch for all of one shape together: a pocket model has hundreds."""
         momentum, decay = self.config.momentum, 1 - lr * self.config.weight_decay
+        live = [(slot, slot.parameter.grad) for slot in self.muon if slot.parameter.grad is not None]
+        if live and all(native.takes(slot.parameter, gradient) for slot, gradient in live):
+            parts = []
+            for slot, gradient in live:
+                same = (slot.parameter, gradient.contiguous(), slot.state["momentum"])
+                parts += zip(*(x.split(slot.splits, slot.axis) if slot.splits else (x,) for x in same), strict=True)
+            native.muon(parts, momentum, 0.2 * lr, decay)
+            return
         by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
-        for slot in self.muon:
-            parameter, gradient = slot.parameter, slot.parameter.grad
-            if gradient is None:
-                continue
+        for slot, gradient in live:
+            parameter = slot.parameter
             slot.state["momentum"].lerp_(gradient, 1 - momentum)
             update = gradient.lerp_(slot.state["momentum"], momentum)  # Nesterov
             parameter.mul_(decay)

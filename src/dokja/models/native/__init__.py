@@ -18,13 +18,14 @@ from .functions import (
     experts,
     experts_take,
     linear_cross_entropy,
+    muon,
     rms_norm,
     rotate,
     swiglu,
 )
 
-__all__ = ["attention", "attention_takes", "experts", "experts_take", "linear_cross_entropy", "off",
-           "rms_norm", "rotate", "swiglu", "takes"]
+__all__ = ["attention", "attention_takes", "experts", "experts_take", "linear_cross_entropy", "muon",
+           "off", "rms_norm", "rotate", "swiglu", "takes"]
 
 _off = False
 

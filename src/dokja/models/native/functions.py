@@ -236,3 +236,18 @@ def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tens
     _match("experts", fits and expert_NA.shape == weight_NA.shape and expert_NA.dtype is torch.int64)
     arguments = (x_NC, gate_up_ECF, down_EFC, expert_NA, weight_NA)
     return _Experts.apply(*arguments)  # type: ignore[no-untyped-call]
+
+
+def muon(parts: list[tuple[Tensor, Tensor, Tensor]], momentum: float, size: float, decay: float) -> None:
+    """Muon's step of the matrices [..., M, N] in (parameter, gradient, momentum), views of one layout, in place.
+
+    size: of the step, before the square root of the longer side.
+    """
+    table = []
+    for parameter, gradient, kept in parts:
+        _match("muon", parameter.stride() == gradient.stride() == kept.stride()
+               and parameter.shape == gradient.shape == kept.shape and parameter.stride(-1) == 1)
+        count, apart = (parameter.shape[0], parameter.stride(0)) if parameter.dim() == 3 else (1, 0)
+        addresses = parameter.data_ptr(), gradient.data_ptr(), kept.data_ptr()
+        table.append((*addresses, count, apart, *parameter.shape[-2:], parameter.stride(-2)))
+    call("muon", torch.tensor(table), len(table), momentum, size, decay)
