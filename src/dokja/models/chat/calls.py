@@ -13,7 +13,7 @@ from .syntax import Channels, Form, JsonCalls, KeyValueCalls, PartedCalls
 Json = Any  # what json.loads gives
 State = Literal["open", "inside", "bad"]
 DEEPEST = 200  # nesting of arguments; Python's JSON reader gives up at about a thousand
-LONGEST_NAME = 512  # characters before a call's arguments
+LONGEST_NAME = 256  # characters before a call's arguments
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,14 @@ class Guard(Protocol):
 class JsonGuard:
     """Follows strings and brackets of one JSON value, far enough to know whether a mark lies in a string.
 
-    It refuses early what can no longer become JSON: characters that JSON has only in strings, a string that follows or is
-    followed by something other than a separator, brackets that do not match. The parser's linear time rests on that: of
-    two calls that both seem open, one has the other's mark inside a string, and a third cannot be in a string of both.
+    It refuses early what can no longer become JSON: characters that JSON has only in strings, a string that follows or
+    is followed by something other than a separator, brackets that do not match. The parser's linear time rests on that:
+    of two calls that both seem open, one has the other's mark inside a string, and a third cannot be in a string of
+    both.
     """
 
     _PLAIN = re.compile(r"[^\"\\\x00-\x1f]+")
-    _OTHER = re.compile(r"[-+.0-9A-Za-z\s]+")
+    _OTHER = re.compile(r"[-+.0-9A-Za-z]+")
 
     def __init__(self, opening: str = "{") -> None:
         self.state: State = "open"
@@ -124,17 +125,27 @@ class PartedGuard:
 
 
 class KeyValueGuard:
-    """Knows whether the text is inside a value, where a closing mark is the value's own."""
+    """Knows whether the text is inside a value, where a closing mark is the value's own; a name is one word."""
+
+    _SENTENCE = re.compile(r"\s*[^\s<>]+\s+[^\s<]|\s*[<>]")
 
     def __init__(self, form: KeyValueCalls) -> None:
         self._open, self._close = form.value
+        self._key = form.key[0]
+        self._head: str | None = ""
         self._tail = ""
-        self._length = 0
         self.state: State = "open"
 
     def feed(self, text: str) -> None:
-        if self.state == "bad":
-            return
+        if self._head is not None:
+            self._head += text
+            at = self._head.find(self._key)
+            head = self._head if at < 0 else self._head[:at]
+            if len(head) > LONGEST_NAME or (at >= 0 and not head.strip()) or self._SENTENCE.match(head):
+                self.state = "bad"
+            if at < 0 or self.state == "bad":
+                return
+            text, self._head = self._head[at:], None
         text, at = self._tail + text, 0
         while True:
             mark = self._close if self.state == "inside" else self._open
@@ -163,7 +174,7 @@ def guard(form: Form) -> Guard:
 def read_calls(form: Form, body: str, tools: Mapping[str, Mapping[str, Json]], name: str = "") -> list[ToolCall] | None:
     """The calls that a captured text makes, or None when it makes none that can be read.
 
-    tools: parameter schemas by tool name, for forms that do not write types. name: for forms whose header names the tool.
+    tools: parameter schemas by tool name, for forms that do not write types. name: where the header named the tool.
     """
     match form:
         case JsonCalls():
@@ -216,7 +227,7 @@ def _one_call(item: Json, keys: Sequence[str]) -> ToolCall:
     """{"name": ..., "arguments": ...}; arguments that are text must themselves be an object's JSON."""
     if not isinstance(item, dict) or not isinstance(item.get("name"), str) or not item["name"]:
         raise ValueError("no name")
-    arguments = next((item[key] for key in keys if key in item), {})
+    arguments: Json = next((item[key] for key in keys if key in item), {})
     if isinstance(arguments, str):
         arguments = _load(arguments)
     if not isinstance(arguments, dict):
@@ -242,7 +253,7 @@ def _read_key_value(form: KeyValueCalls, body: str, tools: Mapping[str, Mapping[
     pair = re.compile(r"\s*{}(.*?){}\s*{}(.*?){}\s*".format(*map(re.escape, (*form.key, *form.value))), re.DOTALL)
     start = body.find(form.key[0])
     name, at = (body if start < 0 else body[:start]).strip(), start
-    if not re.fullmatch(r"[^\s<>]{1,512}", name):
+    if not re.fullmatch(r"[^\s<>]{1,256}", name):
         return None
     arguments: dict[str, Json] = {}
     while 0 <= at < len(body):

@@ -1,7 +1,7 @@
 """How a family writes reasoning, answers and tool calls: marks in the text, as data that one parser reads.
 
-Sources per family: models/families/templates. A mark is a string that the model writes (usually one special token), so an
-engine must decode with special tokens kept for the text to be parsed.
+Sources per family: models/families/templates. A mark is a string that the model writes (usually one special token), so
+an engine must decode with special tokens kept for the text to be parsed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ Does = Literal["reason", "end", "call", "header", "drop"]
 class Mark:
     """A string of the syntax and what it does.
 
-    does: "reason" opens reasoning, "end" closes it, "call" opens a tool call, "header" opens a channel header, "drop" is
-    left out of the answer.
+    does: "reason" opens reasoning, "end" closes it, "call" opens a tool call, "header" a channel header, "drop" is left
+    out of the answer.
     before, after: how many newlines next to the mark belong to it.
     at_start: only as the very first characters of what the model writes.
     early: only before the answer's first character that is not white space, so that an answer may speak of the mark.
@@ -74,10 +74,16 @@ class KeyValueCalls:
 class Channels:
     """Harmony (gpt-oss): every message has a header that names its channel and, for a call, its recipient.
 
-    `header` marks open a header and `message` closes it; the channel in `reasoning` holds reasoning, any other the answer;
-    a recipient `to=functions.NAME` makes the body a call's arguments.
+    A "header" mark opens a header and `message` closes it; in between it is `header`, a pattern with the groups channel
+    and to or to2. The channel `reasoning` holds reasoning, any other the answer; a recipient (`to=functions.NAME`)
+    makes the body a call's arguments.
     """
 
+    header: str = (
+        r"(?:<\|start\|>assistant)?(?: to=(?P<to>[^\s<]+))?\s*(?:<\|channel\|>(?P<channel>\w+))?"
+        r"(?: to=(?P<to2>[^\s<]+))?"
+        r"\s*(?:<\|constrain\|>)?\s*\w*\s*"
+    )
     message: str = "<|message|>"
     reasoning: str = "analysis"
     namespace: str = "functions."
@@ -89,14 +95,15 @@ Form = JsonCalls | PartedCalls | KeyValueCalls | Channels
 
 @dataclass(frozen=True)
 class Syntax:
-    """What the parser must know of a family.
-
-    opened: the values of the reasoning switch with which the prompt itself opens the reasoning (see ChatTemplate).
-    """
+    """What the parser must know of a family."""
 
     marks: tuple[Mark, ...] = ()
     form: Form | None = None
-    opened: tuple[str, ...] = ()
+
+    def opened_by(self, prompt: str) -> bool:
+        """Whether a prompt ends inside the reasoning, so that the parser must begin there."""
+        end = prompt[-100:].rstrip("\n")
+        return any(end.endswith(mark.text.rstrip("\n")) for mark in self.marks if mark.does == "reason")
 
     @property
     def special(self) -> tuple[str, ...]:
@@ -129,15 +136,14 @@ HERMES = JsonCalls(close=("</tool_call>",))
 """`<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, each call with its own tags."""
 
 
-def hermes(*, opened: tuple[str, ...] = (), reasoning: bool = True) -> Syntax:
-    """`<think>` reasoning and Hermes calls: the most common pair."""
-    return Syntax((*(think() if reasoning else ()), HERMES_CALL), HERMES, opened)
+THINK_HERMES = Syntax((*think(), HERMES_CALL), HERMES)
+"""`<think>` reasoning and Hermes calls: the most common pair."""
 
+PLAIN_HERMES = Syntax((HERMES_CALL,), HERMES)
+"""Hermes calls without reasoning."""
 
-def key_value(*, opened: tuple[str, ...] = ()) -> Syntax:
-    """`<think>` reasoning and calls of `<arg_key>` and `<arg_value>` (HyperCLOVA X SEED 32B Think, 8B Omni)."""
-    return Syntax((*think(), HERMES_CALL), KeyValueCalls(), opened)
-
+THINK_KEY_VALUE = Syntax((*think(), HERMES_CALL), KeyValueCalls())
+"""`<think>` reasoning and calls of `<arg_key>` and `<arg_value>` (HyperCLOVA X SEED 32B Think, 8B Omni)."""
 
 _HCX_CALL = " -> tool/function_call\n"
 HCX_TURNS = Syntax(
@@ -150,7 +156,6 @@ HCX_TURNS = Syntax(
         Mark("<|endofturn|>", "drop"), Mark("<|stop|>", "drop"),
     ),
     JsonCalls(close=("<|im_end|>",), arguments=("arguments", "parameters", "input"), many=True, cut=True),
-    opened=("on",),
 )
 """HyperCLOVA X SEED 14B Think: reasoning, answer and calls are turns of their own."""
 
@@ -166,20 +171,14 @@ SOLAR_TOKENS = Syntax(
 """Solar Open: one token before each part of a turn."""
 
 
-def deepseek(*, opened: tuple[str, ...] = ()) -> Syntax:
-    """DeepSeek-V3.1: `<think>` and a block of calls, name and arguments parted by a token."""
-    bar, low = "\uff5c", "\u2581"  # the tokens are written with a full-width bar and a lower block
-
-    def token(words: str) -> str:
-        return f"<{bar}{words.replace(' ', low)}{bar}>"
-
-    return Syntax(
-        (*think(), Mark(token("tool calls begin"), "drop", before=2), Mark(token("tool call begin"), "call", before=2),
-         Mark(token("tool calls end"), "drop"), Mark(token("end of sentence"), "drop")),
-        PartedCalls(arguments_mark=token("tool sep"), close=(token("tool call end"),)),
-        opened,
-    )
-
+DEEPSEEK_TOKENS = Syntax(  # written with a full-width bar and a lower block
+    (
+        *think(), Mark("<｜tool▁calls▁begin｜>", "drop", before=2), Mark("<｜tool▁call▁begin｜>", "call", before=2),
+        Mark("<｜tool▁calls▁end｜>", "drop"), Mark("<｜end▁of▁sentence｜>", "drop"),
+    ),
+    PartedCalls(arguments_mark="<｜tool▁sep｜>", close=("<｜tool▁call▁end｜>",)),
+)
+"""DeepSeek-V3.1: `<think>` and a block of calls, name and arguments parted by a token."""
 
 HARMONY = Syntax(
     (
