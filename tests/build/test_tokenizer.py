@@ -49,6 +49,21 @@ def test_only_the_first_bytes_are_read() -> None:
     assert len(read) == 11
 
 
+def test_the_markers_of_a_short_conversation_cost_less_than_what_is_said_in_it(codec: Codec) -> None:
+    # Spelled out, user and assistant made twenty tokens around the eight of "47 읽기": such teams learnt half as much.
+    assert len(codec.prompt([("user", "")])) <= 1 + 3 + 1 + 3
+    for name in ("ax-k1", "hyperclova-x-seed-think", "k-exaone", "vaetki"):
+        other = train_tokenizer(documents(), 420, family(name).chat, max_bytes=10**6)
+        assert len(other.prompt([("user", "")])) <= 9
+
+
+def test_characters_can_be_learnt_without_words_of_them() -> None:
+    codec = train_tokenizer(documents(), 440, CHAT, max_bytes=10**6, spelled=["ㅁㅗ 뿌뿌"] * 500)
+    assert len(codec.encode("ㅁㅗ")) == 2
+    assert len(codec.encode("뿌")) == 1
+    assert len(codec.encode("뿌뿌")) == 2
+
+
 def spelled(codec: Codec, text: str) -> list[str]:
     return [codec.tokenizer.decode([index], skip_special_tokens=False) for index in codec.encode(text)]
 

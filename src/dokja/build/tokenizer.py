@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -15,8 +16,17 @@ from .document import Document
 WORDS = r"\p{N}|[\u3131-\u318E]| ?[^\s\p{L}\p{N}]+| ?[^\s\p{N}\p{P}\p{S}\u3131-\u318E]+|\s+(?!\S)|\s+"
 
 
-def train_tokenizer(documents: Iterable[Document], vocab: int, chat: ChatFormat, *, max_bytes: int) -> Codec:
-    """Learn `vocab` tokens, bytes and special tokens included, from the first `max_bytes` of the documents."""
+# How often the trainer sees the names of the roles in the turn markers, so that they are among its first words.
+_ROLES = 20_000
+
+
+def train_tokenizer(documents: Iterable[Document], vocab: int, chat: ChatFormat, *, max_bytes: int,
+                    spelled: Iterable[str] = ()) -> Codec:
+    """Learn `vocab` tokens, bytes and special tokens included, from the first `max_bytes` of the documents.
+
+    The role names in the turn markers become tokens: spelled out, "user" and "assistant" cost a short conversation more
+    than what is said in it. spelled: texts of which characters are learnt and no words.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(WORDS), behavior="isolated"),
@@ -27,8 +37,17 @@ def train_tokenizer(documents: Iterable[Document], vocab: int, chat: ChatFormat,
         vocab_size=vocab, special_tokens=[END_OF_TEXT, *chat.special], show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator(_first(documents, max_bytes), trainer)
+    texts = chain(_first(documents, max_bytes), ("\n".join(text) for text in spelled), [_roles(chat) * _ROLES])
+    tokenizer.train_from_iterator(texts, trainer)
     return Codec(tokenizer, chat)
+
+
+def _roles(chat: ChatFormat) -> str:
+    """What the turn markers hold beside special tokens: user, assistant and line ends."""
+    text = f"{chat.user}\n{chat.assistant}\n"
+    for marker in chat.special:
+        text = text.replace(marker, "\n")
+    return text
 
 
 def _first(documents: Iterable[Document], max_bytes: int) -> Iterator[str]:

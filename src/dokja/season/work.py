@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from multiprocessing.queues import Queue
@@ -42,6 +43,7 @@ from .plan import Plan
 from .rules import Rules
 
 TOKENIZER_BYTES = 3_000_000
+SPELLED = 20_000  # exercises whose characters the tokenizers see
 NGRAM_BYTES = 4_000_000
 CURVE_POINTS = 60  # a stage
 
@@ -88,8 +90,11 @@ def prepare(season: Season, name: str) -> dict[str, Any]:
     folder, chosen = season.team(name), family(name)
     corpus = open_corpus(season.corpus)
     vocab = scaled_vocab(chosen.spec, season.plan.size)
-    # On the text alone: merged numerals such as 사십육 would hide from a model how numbers are made.
-    codec = train_tokenizer(corpus.train(), vocab, chosen.chat, max_bytes=TOKENIZER_BYTES)
+    # Words come from the text and characters from the exercises too: merged numerals such as 사십육 would hide from a
+    # model how numbers are made, and a rare syllable in three bytes which one it is.
+    samples = islice(mixed("train", named_seed(season.plan.seed, "spelling")), SPELLED)
+    codec = train_tokenizer(corpus.train(), vocab, chosen.chat, max_bytes=TOKENIZER_BYTES,
+                            spelled=(item.prompt + item.answer for item in samples))
     spec = season.plan.spec(name, codec.vocab)
     ends = season.plan.stage_ends(spec, season.rules)
     documents = _with_exercises(season, corpus.train())
