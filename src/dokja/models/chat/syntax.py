@@ -1,6 +1,6 @@
 """How a family writes reasoning, answers and tool calls: marks in the text, as data that one parser reads.
 
-Sources per family: models/families/templates. A mark is a string that the model writes (usually one special token), so
+Sources per family: models/families. A mark is a string that the model writes (usually one special token), so
 an engine must decode with special tokens kept for the text to be parsed.
 """
 

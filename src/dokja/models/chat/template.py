@@ -18,6 +18,7 @@ from .syntax import PLAIN, Syntax
 FOLDER = Path(__file__).parent.parent / "families" / "templates"
 SWITCH = ("on", "off", "low", "high")  # the values that a ChatTemplate may map
 NONE: Mapping[str, Any] = MappingProxyType({})
+ENABLE_THINKING = MappingProxyType({"on": {"enable_thinking": True}, "off": {"enable_thinking": False}})
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ Qwen2.5 trained on, with a Korean vocabulary: a Llama block with biases on Q, K 
 from collections.abc import Collection
 
 from ...errors import DokjaError
+from ..chat.syntax import PLAIN_HERMES
+from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
     expect,
@@ -76,4 +78,8 @@ FAMILY = Family(
     ),
     reference="transformers Qwen2ForCausalLM",
     checkpoint=Checkpoint(("qwen2",), "Qwen2ForCausalLM", _read, _write, llama.NAMES),
+    template=ChatTemplate(
+        "ax-4", "chatml", syntax=PLAIN_HERMES, note="no reasoning; that is A.X 4.1",
+        unverified=("exact turns (ChatML and Hermes calls as of Qwen2.5, its base)",),
+    ),
 )

@@ -7,6 +7,8 @@ RMSNorm on the output of every mixture. The MTP layer of training is not in the 
 from collections.abc import Collection
 from dataclasses import replace
 
+from ..chat.syntax import THINK_HERMES
+from ..chat.template import ENABLE_THINKING, ChatTemplate
 from ..checkpoint import deepseek, llama
 from ..checkpoint.layout import Checkpoint, Config
 from ..spec import MLP, PRE, PRE_AND_FFN_OUT, LatentAttention, Layer, ModelSpec, MoE, Rope, Router, Yarn
@@ -62,6 +64,10 @@ FAMILY = Family(
         unread=(_UNUSED_NORM,),
     ),
     chat=CHATML,
+    template=ChatTemplate(
+        "ax-k1", "chatml", ENABLE_THINKING, "on", THINK_HERMES,
+        unverified=("turn markers", "think tags", "tool format", "which value of enable_thinking is the default"),
+    ),
     note="The routers of the released weights have no score correction, though config.json names noaux_tc: pocket "
          "models are trained with a balance loss instead.",
 )

@@ -4,6 +4,8 @@ Not Korean: the model that A.X K1, VAETKI and Kanana-2 build on, and one of thos
 attention of 128 heads; after three dense layers, 256 experts chosen inside the best 4 of 8 groups; one MTP layer.
 """
 
+from ..chat.syntax import DEEPSEEK_TOKENS
+from ..chat.template import ChatTemplate
 from ..checkpoint import deepseek
 from ..spec import MLP, LatentAttention, Layer, ModelSpec, MoE, Rope, Router, Yarn
 from .family import ChatFormat, Family, Release
@@ -43,5 +45,9 @@ FAMILY = Family(
     chat=ChatFormat(
         user="<｜User｜>", assistant="<｜Assistant｜>", end="<｜end▁of▁sentence｜>", between="",
         special=("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"),
+    ),
+    template=ChatTemplate(
+        "deepseek-v3.1", "deepseek-v3.1", {"on": {"thinking": True}, "off": {"thinking": False}}, "off",
+        DEEPSEEK_TOKENS, note="after a tool's result the answer goes on without thinking, as in the published template",
     ),
 )

@@ -6,6 +6,8 @@ A Llama in everything but the names of its tensors and config fields. Deep has 3
 
 from collections.abc import Collection
 
+from ..chat.syntax import Syntax, think
+from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import expect, need
 from ..checkpoint.layout import Checkpoint, Config, Names
@@ -52,6 +54,11 @@ _SIZES = (  # size, width, layer, depth, tied, total (from the published dimensi
     ("32b", 5120, _32B, 64, False, 32_003_200_000, ()),
 )
 
+_DEEP = ChatTemplate(
+    "exaone-deep", "exaone-deep", {"on": {}}, "on", Syntax(think("<thought>", "</thought>")),
+    note="it always reasons; without reasoning: EXAONE 3.5; LG advises against a system prompt",
+)
+
 
 def _release(line: str, repository: str, size: str, width: int, layer: Layer, depth: int, tied: bool, total: int,
              unverified: tuple[str, ...]) -> Release:
@@ -63,6 +70,7 @@ def _release(line: str, repository: str, size: str, width: int, layer: Layer, de
         source="LG-AI-EXAONE/EXAONE-3.5 README; config.json of public derivatives (beomi/EXAONE-3.5-32B-Instruct-"
                "Llamafied); sglang 0.5.23 exaone.py",
         total=total,
+        template=_DEEP if line == "deep" else None,
     )
 
 
@@ -76,4 +84,5 @@ FAMILY = Family(
     checkpoint=Checkpoint(("exaone",), "ExaoneForCausalLM", _read, _write, _NAMES),
     chat=ChatFormat(user="[|user|]", assistant="[|assistant|]", end="[|endofturn|]", between="\n",
                     special=("[|system|]", "[|user|]", "[|assistant|]", "[|endofturn|]")),
+    template=ChatTemplate("exaone-3.5", "exaone-3.5", note="reasoning is a checkpoint of its own: EXAONE Deep"),
 )

@@ -8,6 +8,8 @@ layer sees everything and rotates.
 from collections.abc import Collection
 
 from ...errors import DokjaError
+from ..chat.syntax import THINK_HERMES
+from ..chat.template import ENABLE_THINKING, ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
     expect,
@@ -92,4 +94,8 @@ FAMILY = Family(
     reference="transformers Exaone4ForCausalLM",
     checkpoint=Checkpoint(("exaone4",), "Exaone4ForCausalLM", read, write, NAMES),
     chat=CHAT,
+    template=ChatTemplate(
+        "exaone-4", "exaone-4", ENABLE_THINKING, "off", THINK_HERMES,
+        note="earlier reasoning is always left out, as by the published template's default skip_think",
+    ),
 )

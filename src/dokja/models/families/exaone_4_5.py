@@ -7,6 +7,8 @@ model alone: the tower's tensors are not read, and written files have none.
 from collections.abc import Collection
 from dataclasses import replace
 
+from ..chat.syntax import THINK_HERMES
+from ..chat.template import ENABLE_THINKING, ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import need
 from ..checkpoint.layout import Checkpoint, Config
@@ -25,8 +27,11 @@ def _read(config: Config, tensors: Collection[str]) -> ModelSpec:
 
 
 def _write(spec: ModelSpec) -> Config:
-    return {"text_config": {"model_type": "exaone4", **exaone_4.write(spec)}, "tie_word_embeddings": spec.tied,
-            "num_nextn_predict_layers": len(spec.mtp)}
+    # Without a vision_config the class would build a tower of 1.2 billion random weights; this one has no layers.
+    tower = {"depth": 0, "hidden_size": 16, "num_heads": 1, "num_key_value_heads": 1, "out_hidden_size": spec.width,
+             "fullatt_block_indexes": []}
+    return {"text_config": {"model_type": "exaone4", **exaone_4.write(spec)}, "vision_config": tower,
+            "tie_word_embeddings": spec.tied, "num_nextn_predict_layers": len(spec.mtp)}
 
 
 _NAMES = llama.with_parts(
@@ -57,5 +62,10 @@ FAMILY = Family(
     checkpoint=Checkpoint(("exaone4_5",), "Exaone4_5_ForConditionalGeneration", _read, _write, _NAMES,
                           unread=("model.visual.*",)),
     chat=exaone_4.CHAT,
+    template=ChatTemplate(
+        "exaone-4.5", "k-exaone", ENABLE_THINKING, "on", THINK_HERMES,
+        note="the turns of K-EXAONE, as ollama's renderer for EXAONE 4.5 writes them",
+        unverified=("reasoning_content is kept after the last question",),
+    ),
     note="The language model of a vision-language model; pictures are not read.",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..chat.template import ChatTemplate
 from ..checkpoint.layout import Checkpoint
 from ..spec import ModelSpec
 
@@ -46,7 +47,8 @@ class Release:
     spec: its official architecture; `spec.name` is typed on the command line. repository: where its weights are, as
     owner/name on the Hugging Face hub; None if they were never published. licence: an SPDX id, or the licence's own
     name. source: where the values were read. total: the published number of parameters, where one was published to
-    the unit or follows from the published files' sizes; tests hold the spec to it.
+    the unit or follows from the published files' sizes; tests hold the spec to it. template: its own chat template,
+    where it differs from its family's.
     """
 
     spec: ModelSpec
@@ -54,6 +56,7 @@ class Release:
     licence: str
     source: str
     total: int | None = None
+    template: ChatTemplate | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ class Family:
 
     name: as typed on the command line; it means the first release, the one that plays in a season. reference: the
     implementation that tests/parity compares ours with. checkpoint: the layout of the published files. chat: how
-    models that are trained here write turns. note: what a reader should know that no field says.
+    models that are trained here write turns. template: how the published models do, with tools and reasoning; None
+    where none was published. note: what a reader should know that no field says.
     """
 
     name: str
@@ -72,12 +76,17 @@ class Family:
     reference: str
     checkpoint: Checkpoint | None = None
     chat: ChatFormat = field(default=CHATML)
+    template: ChatTemplate | None = None
     note: str = ""
 
     @property
     def spec(self) -> ModelSpec:
         """The first release's architecture."""
         return self.releases[0].spec
+
+    def chat_template(self, release: Release | None = None) -> ChatTemplate | None:
+        """The chat template of one of its releases (of the first without one named), or None if none was published."""
+        return (release or self.releases[0]).template or self.template
 
     @property
     def source(self) -> str:

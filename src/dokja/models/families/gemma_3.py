@@ -7,6 +7,7 @@ around zero (1 + w); GELU instead of SiLU; the embedding, which is the head too,
 
 from collections.abc import Collection
 
+from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
     expect,
@@ -121,5 +122,6 @@ FAMILY = Family(
         user="<start_of_turn>user\n", assistant="<start_of_turn>model\n", end="<end_of_turn>", between="\n",
         special=("<start_of_turn>", "<end_of_turn>"),
     ),
+    template=ChatTemplate("gemma-3", "gemma-3", note="no reasoning and no tool format of its own"),
     note="From 4B on these are the text towers of models that read images too; the published files hold both.",
 )

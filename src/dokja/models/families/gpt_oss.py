@@ -9,6 +9,8 @@ of 4096 whose ramp is not rounded to whole dimensions.
 from collections.abc import Collection
 
 from ...errors import DokjaError
+from ..chat.syntax import HARMONY
+from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
     expect,
@@ -107,6 +109,12 @@ FAMILY = Family(
     chat=ChatFormat(
         user="<|start|>user<|message|>", assistant="<|start|>assistant<|channel|>final<|message|>", end="<|end|>",
         between="", special=("<|start|>", "<|message|>", "<|channel|>", "<|end|>"),
+    ),
+    template=ChatTemplate(
+        "gpt-oss", "gpt-oss",
+        {"on": {"reasoning_effort": "medium"}, "low": {"reasoning_effort": "low"},
+         "high": {"reasoning_effort": "high"}},
+        "on", HARMONY, note="it always reasons, on is medium; stop at <|call|> and <|return|>; no built-in tools",
     ),
     note="The released files hold the experts' matrices in MXFP4.",
 )

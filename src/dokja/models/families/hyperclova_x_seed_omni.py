@@ -4,6 +4,8 @@ A Llama whose vocabulary holds, beside text, the codes of speech and pictures th
 decoders of sound and pictures are not part of this project.
 """
 
+from ..chat.syntax import THINK_KEY_VALUE
+from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..spec import MLP, Attention, Layer, ModelSpec, Rope
 from .family import CHATML, Family, Release
@@ -33,6 +35,10 @@ FAMILY = Family(
     reference="transformers LlamaForCausalLM",
     checkpoint=llama.CHECKPOINT,
     chat=CHATML,
+    template=ChatTemplate(
+        "hyperclova-x-seed-omni", "hyperclova-x-seed",
+        {"on": {"skip_reasoning": False}, "off": {"skip_reasoning": True}}, "on", THINK_KEY_VALUE, note="text only",
+    ),
     note="Published inside a larger model, its tensors behind `model.language_model.`: take them out, without the "
          "prefix, to load it here.",
 )

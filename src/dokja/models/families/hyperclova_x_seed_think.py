@@ -7,6 +7,8 @@ multipliers. The programme's own entry was the 32B; the 14B comes first because 
 from collections.abc import Collection
 
 from ...errors import DokjaError
+from ..chat.syntax import HCX_TURNS, THINK_KEY_VALUE
+from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
     expect,
@@ -82,6 +84,12 @@ FAMILY = Family(
             licence="HyperCLOVA X SEED Model License",
             source="transformers 5.23.0 hyperclovax; exact match of the published parameter total",
             total=14_748_112_896,
+            template=ChatTemplate(
+                "hyperclova-x-seed-think-14b", "hyperclova-x-seed-think-14b",
+                {"on": {"force_reasoning": True}, "off": {"skip_reasoning": True}}, None, HCX_TURNS,
+                note="without a value the model decides by itself; stop at <|endofturn|> and <|stop|>",
+                unverified=("tools are declared as bare functions",),
+            ),
         ),
         Release(
             spec=ModelSpec(
@@ -98,6 +106,10 @@ FAMILY = Family(
             repository="naver-hyperclovax/HyperCLOVAX-SEED-Think-32B",
             licence="HyperCLOVA X SEED Model License",
             source="third-party notes on the published config.json",
+            template=ChatTemplate(
+                "hyperclova-x-seed-think-32b", "hyperclova-x-seed",
+                {"on": {"thinking": True}, "off": {"thinking": False}}, "off", THINK_KEY_VALUE, note="text only",
+            ),
         ),
     ),
     reference="transformers HyperCLOVAXForCausalLM",

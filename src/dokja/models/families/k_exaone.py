@@ -6,6 +6,8 @@ everything and has no positions; every layer but the first is a 128-expert mixtu
 
 from collections.abc import Collection
 
+from ..chat.syntax import THINK_HERMES
+from ..chat.template import ENABLE_THINKING, ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
     first_mlp,
@@ -103,5 +105,10 @@ FAMILY = Family(
     chat=ChatFormat(
         user="<|user|>\n", assistant="<|assistant|>\n", end="<|endofturn|>", between="\n",
         special=("<|user|>", "<|assistant|>", "<|endofturn|>"),
+    ),
+    template=ChatTemplate(
+        "k-exaone", "k-exaone", ENABLE_THINKING, "on", THINK_HERMES,
+        unverified=("reasoning_content is kept after the last question (for calls in a row)",
+                    "the declaration of tools stands before the system turn"),
     ),
 )

@@ -4,6 +4,7 @@ A Llama block throughout. What is unusual is the 2.1B's shape: pruned in width b
 128 make queries of 3072 in a model 1792 wide.
 """
 
+from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..spec import MLP, Attention, Layer, ModelSpec, Rope
 from .family import ChatFormat, Family, Release
@@ -69,6 +70,10 @@ FAMILY = Family(
         user="<|start_header_id|>user<|end_header_id|>\n\n",
         assistant="<|start_header_id|>assistant<|end_header_id|>\n\n", end="<|eot_id|>", between="",
         special=("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    ),
+    template=ChatTemplate(
+        "kanana", "llama-headers", note="no reasoning",
+        unverified=("turn markers (Llama-3 headers)", "tool format (none here)"),
     ),
     note="Kanana 1.5 15.7B-A3B is left out: neither its class nor its dimensions could be confirmed. Kanana 1.5 9.8B "
          "and 32.5B were not published. transformers 5 refuses the 2.1B's config.json, because 1792 is no multiple of "

@@ -4,6 +4,8 @@ DeepSeek-V3's block at a twentieth of its size, with ungrouped routing of 6 of 1
 no latent for the queries. The instruct and thinking models are separate checkpoints of one architecture.
 """
 
+from ..chat.syntax import PLAIN_HERMES, THINK_HERMES
+from ..chat.template import ChatTemplate
 from ..checkpoint import deepseek
 from ..spec import MLP, LatentAttention, Layer, ModelSpec, MoE, Rope, Router
 from .family import Family, Release
@@ -12,6 +14,13 @@ _attention = LatentAttention(heads=32, q_rank=None, kv_rank=512, nope_dim=128, r
                              rope=Rope(theta=1_000_000, layout="interleaved"), latent_eps=deepseek.LATENT_EPS)
 _moe = MoE(experts=128, active=6, shared=2, width=768,  # README: 128 experts, 6 active, 2 shared
            router=Router(bias=True, scale=2.5))
+
+_THINKING = ChatTemplate(
+    "kanana-2-thinking", "llama-headers", {"on": {"enable_thinking": True}}, "on", THINK_HERMES,
+    note="it always reasons; without reasoning: Kanana-2 Instruct",
+    unverified=("turn markers (Llama-3 headers)", "that the prompt opens the thinking",
+                "how tools are declared and their results written"),
+)
 
 
 def _release(kind: str) -> Release:
@@ -31,6 +40,7 @@ def _release(kind: str) -> Release:
         repository=f"kakaocorp/kanana-2-30b-a3b-{kind}",
         licence="Kanana License",
         source="kakao/kanana-2 README",
+        template=_THINKING if kind.startswith("thinking") else None,
     )
 
 
@@ -41,6 +51,11 @@ FAMILY = Family(
     releases=(_release("instruct-2601"), _release("thinking-2601")),
     reference="transformers DeepseekV3ForCausalLM",
     checkpoint=deepseek.CHECKPOINT,
+    template=ChatTemplate(
+        "kanana-2", "llama-headers", syntax=PLAIN_HERMES,
+        note="reasoning is a checkpoint of its own: Kanana-2 Thinking",
+        unverified=("turn markers (Llama-3 headers)", "how tools are declared and their results written"),
+    ),
     note="YaRN for 131,072 tokens is a setting of the server (README: factor 4, beta 32 and 1, mscale and "
          "mscale_all_dim 1), so not in the architecture. Kanana-2 1.3B, 3B and 155B: no dimensions were published "
          "where this could be read.",

@@ -4,6 +4,7 @@ A Llama block throughout. Base is an 8B stacked deeper, to 48 layers; Mini is Ba
 keeps Base's heads: 32 of 128 make queries of 4096 in a model 1792 wide.
 """
 
+from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..spec import MLP, Attention, Layer, ModelSpec, Rope
 from .family import ChatFormat, Family, Release
@@ -56,5 +57,9 @@ FAMILY = Family(
         user="<|start_header_id|>user<|end_header_id|>\n\n",
         assistant="<|start_header_id|>assistant<|end_header_id|>\n\n", end="<|eot_id|>", between="",
         special=("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    ),
+    template=ChatTemplate(
+        "midm-2", "llama-headers", note="no reasoning",
+        unverified=("turn markers (Llama-3 headers)", "tool format (none here)"),
     ),
 )

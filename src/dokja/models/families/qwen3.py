@@ -6,6 +6,8 @@ by softmax and balanced by a loss, not by a bias.
 
 from collections.abc import Collection
 
+from ..chat.syntax import THINK_HERMES
+from ..chat.template import ENABLE_THINKING, ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
     expect,
@@ -77,4 +79,5 @@ FAMILY = Family(
     reference="transformers Qwen3MoeForCausalLM",
     checkpoint=Checkpoint(("qwen3_moe",), "Qwen3MoeForCausalLM", _read, _write,
                           llama.with_parts(llama.NAMES, parts=llama.EXPERTS)),
+    template=ChatTemplate("qwen3", "qwen3", ENABLE_THINKING, "on", THINK_HERMES),
 )

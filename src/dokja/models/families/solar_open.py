@@ -7,6 +7,8 @@ expert and a router scale of 1.
 from collections.abc import Collection
 
 from ...errors import DokjaError
+from ..chat.syntax import SOLAR_TOKENS
+from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
     expect,
@@ -80,5 +82,13 @@ FAMILY = Family(
     chat=ChatFormat(
         user="<|begin|>user<|content|>", assistant="<|begin|>assistant<|content|>", end="<|end|>", between="",
         special=("<|begin|>", "<|content|>", "<|end|>"),
+    ),
+    template=ChatTemplate(
+        "solar-open", "solar-open",
+        {"on": {"reasoning_effort": "high"}, "off": {"reasoning_effort": "minimal"},
+         "low": {"reasoning_effort": "low"}, "high": {"reasoning_effort": "high"}}, "high", SOLAR_TOKENS,
+        note="off and low write the same empty block of thinking, after which the model may still think; the dated "
+             "system prompt that the published template begins with is left out",
+        unverified=("the system turn without that prompt", "how tools are declared", "the tool's turn"),
     ),
 )

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ...errors import DokjaError
+from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.layout import Checkpoint, Config
 from ..spec import MLP, Attention, Layer, ModelSpec, Rope, Skip
@@ -82,5 +83,9 @@ FAMILY = Family(
     ),),
     reference="tests/parity/solar_pro_reference.py (no class in transformers)",
     checkpoint=Checkpoint(("solar",), "SolarForCausalLM", _read, _write, llama.NAMES),
+    template=ChatTemplate(
+        "solar-pro", "chatml", note="the preview, which does not reason",
+        unverified=("turn markers (ChatML)", "whether a system turn is understood"),
+    ),
     note="Solar Pro 2's own architecture was never published; Solar Pro Preview is the last Solar Pro that was.",
 )

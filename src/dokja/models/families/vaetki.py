@@ -8,6 +8,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ...errors import DokjaError
+from ..chat.syntax import Syntax, think
+from ..chat.template import ENABLE_THINKING, ChatTemplate
 from ..checkpoint import deepseek, llama
 from ..checkpoint.config import (
     expect,
@@ -100,6 +102,12 @@ FAMILY = Family(
     chat=ChatFormat(
         user="<|START|><|role_user|>", assistant="<|START|><|role_assistant|>", end="<|END|>", between="\n",
         special=("<|START|>", "<|role_user|>", "<|role_assistant|>", "<|END|>"),
+    ),
+    template=ChatTemplate(
+        "vaetki", "vaetki", ENABLE_THINKING, "on", Syntax(think()),
+        note="NC AI cuts the thinking at a budget by writing a sentence and </think> into it",
+        unverified=("order of the markers in a turn", "newline between turns", "how thinking is switched off",
+                    "tool format (none here)"),
     ),
     note="VAETKI-20B-A2B (1 + 23 layers, 8 of 128 experts, 16 heads) and VAETKI-7B-A1B (1 + 23 layers, 5 of 64 "
          "experts, 12 heads) have no specs here: their widths were not published where this could be read, and more "
