@@ -14,6 +14,7 @@ from rich.console import Console
 
 from . import __version__
 from .errors import DokjaError
+from .models.report.command import app as models_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
                   pretty_exceptions_enable=False,
@@ -25,8 +26,6 @@ build_app = typer.Typer(no_args_is_help=True, help="What models are made from: t
                                                    "\n\nExample: `dokja build text --count 3`")
 judge_app = typer.Typer(no_args_is_help=True, help="Measure a trained model.\n\n"
                                                    "Example: `dokja judge text MODEL --text news.txt`")
-models_app = typer.Typer(no_args_is_help=True, help="The published architectures as data.\n\n"
-                                                    "Example: `dokja models list`")
 app.add_typer(season_app, name="season")
 app.add_typer(build_app, name="build")
 app.add_typer(judge_app, name="judge")
@@ -219,66 +218,6 @@ def judge_text(model: Annotated[Path, typer.Argument(help="A model folder.")],
         interval = "one document, so no interval" if result["low"] is None else (
             f"[{result['low']:.4f}, {result['high']:.4f}] over {result['n']:,} documents")
         print(f"{result['value']:.4f} bits per byte {interval}, {result['bytes']:,} bytes; xz -9: {result['xz']:.4f}")
-
-
-@models_app.command("list")
-def models_list(as_json: AsJson = False) -> None:
-    """The published architectures: company, parameters, layers, context.
-
-    Example: `dokja models list`
-    """
-    from rich.table import Table
-
-    from .models.cost import parameters
-    from .models.families import FAMILIES
-
-    rows: list[dict[str, Any]] = []
-    for item in FAMILIES.values():
-        count = parameters(item.spec)
-        rows.append({"name": item.name, "title": item.title, "company": item.company, "parameters": count.total,
-                     "active": count.active, "layers": len(item.spec.layers), "context": item.spec.context,
-                     "source": item.source})
-    if as_json:
-        print(json.dumps(rows, ensure_ascii=False))
-        return
-    table = Table()
-    for column in ("name", "company", "parameters", "active", "layers", "context"):
-        table.add_column(column, no_wrap=column != "company")
-    for row in rows:
-        table.add_row(row["name"], row["company"], f"{row['parameters'] / 1e9:.2f}B", f"{row['active'] / 1e9:.2f}B",
-                      str(row["layers"]), f"{row['context']:,}")
-    Console().print(table)
-
-
-@models_app.command("show")
-def models_show(name: Annotated[str, typer.Argument(help="A name from `dokja models list`.")],
-                size: Annotated[float | None, typer.Option(help="Turn the dial to this many parameters.")] = None,
-                context: Annotated[int | None, typer.Option(help="Context length with --size.")] = None,
-                as_json: AsJson = False) -> None:
-    """One architecture layer by layer, at its official size or at another.
-
-    Example: `dokja models show k-exaone --size 3e6`
-    """
-    from .models.cost import cache_bytes_per_token, describe_ffn, describe_mixer, parameters, training_flops_per_token
-    from .models.families import family
-    from .models.scaling import scaled
-
-    chosen = family(name)
-    if size is not None and not 1e5 <= size <= parameters(chosen.spec).total:
-        raise DokjaError(f"--size {size:g} is outside what {name} can be: 1e5 to {parameters(chosen.spec).total:,}")
-    spec = chosen.spec if size is None else scaled(chosen.spec, int(size), context=context or 256)
-    if as_json:
-        print(json.dumps(spec.to_dict()))
-        return
-    count = parameters(spec)
-    print(f"{chosen.title} ({chosen.company}), {spec.name}: {count.total:,} parameters, {count.active:,} active, "
-          f"vocabulary {spec.vocab:,}, width {spec.width:,}, context {spec.context:,}")
-    for index, layer in enumerate(spec.layers):
-        print(f"  {index:3d}  {describe_mixer(layer.mixer)}; {describe_ffn(layer.ffn)}")
-    print(f"cache {cache_bytes_per_token(spec, spec.context):,.0f} bytes a token (16 bit), training "
-          f"{training_flops_per_token(spec, spec.context):.3g} FLOPs a token at full context")
-    if spec.unverified:
-        print("not confirmed by a primary source: " + "; ".join(spec.unverified))
 
 
 def _require_free(host: str, port: int) -> None:

@@ -1,0 +1,145 @@
+"""What the verbs of `dokja models` print: lines of text for a terminal, a pipe or a file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from ..cost import cache_bytes_per_token, parameters, training_flops_per_token
+from ..spec import ModelSpec
+from .bill import Bill
+from .describe import Lang
+from .explain import explain, layer_kinds
+from .facts import ROWS, Entry, entries, facts
+from .hardware import GIB, GPUS, HEADROOM, PRECISIONS
+from .inventory import inventory
+from .saving import CONTEXTS, Saving, reached_at, saving
+from .tables import aligned, paragraph, saving_rows, saving_table
+
+
+def width() -> int | None:
+    """Columns of the terminal; None where standard output is none, and lines may be as long as they are."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+
+
+def shown(entry: Entry, spec: ModelSpec) -> list[str]:
+    """An architecture in plain words and numbers; `spec` is the release's, or the same scaled."""
+    count, columns = parameters(spec), min(width() or 100, 100)
+    lines = [f"{entry.family.title} ({entry.family.company}), {spec.name}: {count.total:,} parameters, "
+             f"{count.active:,} active, context {spec.context:,}"]
+    for heading, text in explain(spec):
+        lines += ["", heading, *paragraph(text, columns, 2)]
+    rows = [("component", "parameters", "share", "active")]
+    for part in inventory(spec):
+        rows.append((part.name, f"{part.parameters:,}", f"{part.parameters / count.total:.2%}", f"{part.active:,}"))
+    rows.append(("total", f"{count.total:,}", "100 %", f"{count.active:,}"))
+    lines += ["", "What it is made of", *aligned(rows, right=(1, 2, 3), indent=2)]
+    lines += [f"  {part.name}: {part.note}" for part in inventory(spec) if part.note]
+    lines += ["", "Layers, counted from 0"]
+    for which, words in layer_kinds(spec):
+        lines += paragraph(f"{which}: {words}", columns, 2)
+    lines += ["", *paragraph(f"KV cache: {cache_bytes_per_token(spec, spec.context):,.0f} bytes a token (16 bit); "
+                             f"training: {training_flops_per_token(spec, spec.context):.3g} FLOPs a token; both at "
+                             "full context.", columns)]
+    if spec.unverified:
+        lines += ["", "Not confirmed by a primary source"]
+        lines += [line for item in spec.unverified for line in paragraph(f"- {item}", columns, 2)]
+    found = entry.release
+    lines.append("")
+    for label, value in (("Weights", found.repository or "never published"), ("Licence", found.licence),
+                         ("Values read from", found.source), ("Numbers compared with", entry.family.reference),
+                         ("Note", entry.family.note)):
+        lines += paragraph(f"{label}: {value}", columns) if value else []
+    return lines
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:,.2f} GiB"
+
+
+def billed(found: Bill, savings: list[Saving]) -> list[str]:
+    """The bill of `dokja models cost`."""
+    count = parameters(found.spec)
+    many = "1 sequence" if found.batch == 1 else f"{found.batch:,} sequences"
+    lines = [f"{found.spec.name}: {count.total:,} parameters, {count.active:,} active; {many} of "
+             f"{found.context:,} tokens", "", f"Weights in {found.dtype}: {_gib(found.weights[found.dtype])} "
+             f"({PRECISIONS[found.dtype].assumption})",
+             "  otherwise: " + ", ".join(f"{name} {_gib(size)}" for name, size in found.weights.items()
+                                         if name != found.dtype),
+             "", f"KV cache in {found.cache_dtype}, MTP layers not counted",
+             *aligned([("its own pattern", _gib(found.cache)), ("every layer global", _gib(found.cache_global)),
+                       *([("keys and values of all heads, no latent", _gib(found.cache_expanded))]
+                         if found.cache_expanded else [])], right=(1,), indent=2), ""]
+    rows: list[tuple[str, ...]] = [("FLOPs", "matrices", "attention", "total", "every layer global")]
+    for label, own, wide in (("prefill of a sequence", found.prefill, found.prefill_global),
+                             ("one more token", found.decode, found.decode_global)):
+        rows.append((label, f"{own.matrices:.4g}", f"{own.attention:.4g}", f"{own.total:.4g}", f"{wide.total:.4g}"))
+    lines += [*aligned(rows, right=range(1, 5)),
+              "(a multiply-add is two; the head runs once in a prefill; latents are not expanded for one more token)"]
+    lines += ["", f"GPUs that hold weights and cache with {HEADROOM:.0%} of each left free (activations are in those "
+                  f"{HEADROOM:.0%})"]
+    cells = [("GPU", "memory", "fewest", "on the fullest")]
+    for gpu in GPUS:
+        one = found.sets[gpu.name]
+        cells.append((gpu.name, _gib(gpu.memory), "-", "over 64 nodes of 8") if one is None else
+                     (gpu.name, _gib(gpu.memory), f"{one.count}" + (f" ({one.nodes} nodes)" if one.nodes > 1 else ""),
+                      _gib(one.used)))
+    lines += aligned(cells, right=(1, 3), indent=2)
+    best = found.smallest
+    lines.append(f"Smallest set: {best.count} x {best.gpu.name}." if best else "No set of 64 nodes holds it.")
+    if not any(one.cache for one in savings):
+        return [*lines, "", "Every layer is global: its attention pattern saves nothing."]
+    return [*lines, "", "Saved by its attention pattern, against the same model with every layer global",
+            *aligned(saving_rows(savings), right=range(1, 5), indent=2)]
+
+
+def saved(spec: ModelSpec, other: ModelSpec | None, savings: list[Saving]) -> list[str]:
+    """One model's savings, against another or against itself with every layer global."""
+    lines = [f"{spec.name} against {other.name if other else 'itself with every layer global'}",
+             *aligned(saving_rows(savings), right=range(1, 5), indent=2)]
+    if other is None:
+        reached = [(words, reached_at(spec, 0.7, part)) for part, words in (("cache", "of the KV cache"),
+                                                                            ("attention", "of attention FLOPs"))]
+        lines += [f"70 % {words} is saved from {tokens:,} tokens on" for words, tokens in reached if tokens]
+    return lines
+
+
+def all_saved() -> list[str]:
+    """Every model's savings; two narrow tables where one is too wide for the terminal."""
+    rows = saving_table(entries())
+    wide = aligned(rows, right=range(1, len(rows[0])))
+    columns, last = width(), len(rows[0]) - 1
+    if columns and max(map(len, wide)) > columns:  # two tables, cache and attention, each narrow
+        half = 1 + len(CONTEXTS)
+        names = [(row[0],) for row in rows]
+        parts = [[(*key, *row[1:half], row[last]) for key, row in zip(names, rows, strict=True)],
+                 [(*key, *row[half:last]) for key, row in zip(names, rows, strict=True)]]
+        kept = [[tuple(cell.replace("KV cache ", "").replace("attention FLOPs ", "") for cell in row) for row in part]
+                for part in parts]
+        wide = ["KV cache", *aligned(kept[0], right=range(1, half + 1)), "",
+                "Attention FLOPs", *aligned(kept[1], right=range(1, half))]
+    return [*wide, "", *paragraph("Against the same model with every layer global; latent: KV cache against keys and "
+                                  "values of all heads; *: beyond the model's own context.", columns or 120)]
+
+
+def side_by_side(found: list[Entry], lang: Lang) -> None:
+    """Print models as columns, folded to the terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = width()
+    table = Table(box=SIMPLE_HEAD, show_header=True, padding=(0, 1))
+    table.add_column("", style="bold", overflow="fold")
+    for entry in found:
+        table.add_column(entry.release.spec.name, overflow="fold")
+    cells = [facts(entry, lang) for entry in found]
+    for key, label in ROWS.items():
+        if any(cell[key] != "-" for cell in cells):
+            table.add_row(label[lang], *(cell[key] for cell in cells))
+    for context in CONTEXTS:
+        saved = [saving(entry.release.spec, context) for entry in found]
+        words = {"en": "cache, attention FLOPs saved at", "ko": "아낀 캐시, 어텐션 FLOPs"}[lang]
+        table.add_row(f"{words} {context // 1024}K", *(f"{one.cache:.2%} / {one.attention:.2%}" for one in saved))
+    Console(width=columns or max(100, 40 * (1 + len(found)))).print(table)
