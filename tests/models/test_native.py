@@ -70,6 +70,22 @@ def test_swiglu(width: int) -> None:
     check(ops.swiglu, torch.randn(2, 5, 2 * width) * 4)
 
 
+@pytest.mark.parametrize(("rows", "width", "hidden"), [(8, 16, 8), (136, 64, 40), (272, 144, 336), (7, 32, 24)])
+def test_gated_mlp(rows: int, width: int, hidden: int) -> None:
+    def forward(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+        layers = [torch.nn.Linear(width, 2 * hidden, bias=False), torch.nn.Linear(hidden, width, bias=False)]
+        if x.dtype is torch.float64 or not native.takes(x) or rows % 8:
+            return ops.swiglu(x @ gate_up.t()) @ down.t()
+        assert native.gated_mlp_takes(x, down)
+        for layer, weight in zip(layers, (gate_up, down), strict=True):
+            del layer.weight
+            layer.weight = weight
+        return ops.gated_mlp(x, *layers, "silu")
+
+    check(forward, torch.randn(2, rows // 2, width) if rows % 2 == 0 else torch.randn(rows, width),
+          torch.randn(2 * hidden, width) * 0.2, torch.randn(width, hidden) * 0.2)
+
+
 def test_swiglu_of_large_values_is_finite() -> None:
     x = torch.tensor([[-200.0, -88.0, 88.0, 200.0, 1.0, 1.0, 1.0, 1.0]])
     check(ops.swiglu, x)

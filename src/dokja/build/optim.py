@@ -122,11 +122,11 @@ class MuonAdamW:
         momentum, decay = self.config.momentum, 1 - lr * self.config.weight_decay
         live = [(slot, slot.parameter.grad) for slot in self.muon if slot.parameter.grad is not None]
         if live and all(native.takes(slot.parameter, gradient) for slot, gradient in live):
-            parts = []
+            views: list[tuple[Tensor, Tensor, Tensor]] = []
             for slot, gradient in live:
                 same = (slot.parameter, gradient.contiguous(), slot.state["momentum"])
-                parts += zip(*(x.split(slot.splits, slot.axis) if slot.splits else (x,) for x in same), strict=True)
-            native.muon(parts, momentum, 0.2 * lr, decay)
+                views += zip(*(x.split(slot.splits, slot.axis) if slot.splits else (x,) for x in same), strict=True)
+            native.muon(views, momentum, 0.2 * lr, decay)
             return
         by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
         for slot, gradient in live:

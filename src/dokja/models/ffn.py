@@ -20,7 +20,7 @@ class GatedMLP(nn.Module):
         self.down = nn.Linear(hidden, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(ops.activate(self.gate_up(x), self.activation))
+        return ops.gated_mlp(x, self.gate_up, self.down, self.activation)
 
 
 class PlainMLP(nn.Module):

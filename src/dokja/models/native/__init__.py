@@ -17,6 +17,8 @@ from .functions import (
     attention_takes,
     experts,
     experts_take,
+    gated_mlp,
+    gated_mlp_takes,
     linear_cross_entropy,
     muon,
     rms_norm,
@@ -24,8 +26,8 @@ from .functions import (
     swiglu,
 )
 
-__all__ = ["attention", "attention_takes", "experts", "experts_take", "linear_cross_entropy", "muon",
-           "off", "rms_norm", "rotate", "swiglu", "takes"]
+__all__ = ["attention", "attention_takes", "experts", "experts_take", "gated_mlp", "gated_mlp_takes",
+           "linear_cross_entropy", "muon", "off", "rms_norm", "rotate", "swiglu", "takes"]
 
 _off = False
 

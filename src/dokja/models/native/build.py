@@ -13,7 +13,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-SOURCES = ("rows.cpp", "attention.cpp", "experts.cpp", "loss.cpp", "muon.cpp")
+SOURCES = ("rows.cpp", "attention.cpp", "experts.cpp", "loss.cpp", "mlp.cpp", "muon.cpp")
 HEADERS = ("simd.h", "gemm.h")
 # No -ffast-math: the exponential's rounding trick and infinities must survive.
 BASE_FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared",
@@ -100,6 +100,8 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "cross_entropy": (_P, _P, _P, _P, _P, _F, _N, _P, _P, _P, _N),
     "attention": (_P, _F, _P, _P, _P, _P, _P, _P, _N),
     "attention_backward": (_P, _F, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _N),
+    "gated_mlp": (_P,) * 6 + (_N,),
+    "gated_mlp_backward": (_P,) * 9 + (_N,),
     "muon": (_P, _I, _F, _F, _F, _N),
     "experts": (_P,) * 9 + (_N,),
     "experts_backward": (_P,) * 13 + (_N,),

@@ -196,6 +196,35 @@ class _Experts(torch.autograd.Function):
         return dx, dgate_up, ddown, None, dweight
 
 
+def gated_mlp_takes(x: Tensor, down_CF: Tensor) -> bool:
+    """Whether the kernel's tiles hold these shapes, and the matrices the cache."""
+    width, hidden = down_CF.shape
+    return width % 16 == 0 and hidden % 8 == 0 and (x.numel() // width) % 8 == 0 and down_CF.numel() <= 1 << 17
+
+
+class _GatedMLP(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+        kept = [tensor.contiguous() for tensor in (x, gate_up, down)]
+        width, hidden = down.shape
+        rows = x.numel() // width
+        before, out = torch.empty(rows, 2 * hidden), torch.empty(x.shape)
+        ctx.kernel_shape = (ctypes.c_int64 * 3)(rows, width, hidden)
+        call("gated_mlp", ctx.kernel_shape, *kept, before, out)
+        ctx.save_for_backward(*kept, before)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, gate_up, down, before = ctx.saved_tensors
+        (width, hidden), threads = down.shape, torch.get_num_threads()
+        dx, dgate_up = torch.empty(x.shape), torch.zeros(threads, *gate_up.shape)
+        ddown = torch.zeros(threads, width, hidden + -hidden % 16)
+        call("gated_mlp_backward", ctx.kernel_shape, x, gate_up, down, before, grad.contiguous(), dx, dgate_up, ddown)
+        return dx, dgate_up.sum(0), ddown.sum(0)[:, :hidden].contiguous()
+
+
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     _match("rms_norm", weight.shape == x.shape[-1:])
     return _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
@@ -204,6 +233,12 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 def swiglu(gate_up: Tensor) -> Tensor:
     _match("swiglu", gate_up.shape[-1] % 2 == 0)
     return _SwiGLU.apply(gate_up)  # type: ignore[no-untyped-call]
+
+
+def gated_mlp(x: Tensor, gate_up_FC: Tensor, down_CF: Tensor) -> Tensor:
+    width, hidden = down_CF.shape
+    _match("gated_mlp", gate_up_FC.shape == (2 * hidden, width) and x.shape[-1] == width)
+    return _GatedMLP.apply(x, gate_up_FC, down_CF)  # type: ignore[no-untyped-call]
 
 
 def rotate(x_BTHD: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tensor:
