@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from tiny_teams import CONTEXT, NAMES, VOCAB, tiny_data, tiny_spec, trainer
+from tiny_teams import CONTEXT, TEAMS, VOCAB, tiny_data, tiny_spec, trainer
 
 from dokja.build.packing import Sequences
 from dokja.build.schedule import Schedule
@@ -38,7 +38,7 @@ def same_bits(one: Trainer, other: Trainer) -> bool:
             and (one.step_index, one.optimizer.steps) == (other.step_index, other.optimizer.steps))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEAMS)
 def test_a_restored_run_is_the_uninterrupted_one_bit_for_bit(name: str, tmp_path: Path) -> None:
     """Losses, weights, router biases and optimizer state; over the end of a stage and of an epoch of 10 steps."""
     whole: list[Step] = []
@@ -56,7 +56,7 @@ def test_a_restored_run_is_the_uninterrupted_one_bit_for_bit(name: str, tmp_path
     assert [step.step for step in whole] == list(range(1, 15))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEAMS)
 def test_runs_learn_and_differ_by_seed_alone(name: str) -> None:
     losses: list[list[float]] = []
     for seed in (1, 1, 2):

@@ -12,6 +12,7 @@ from dokja.models.scaling import scaled
 from dokja.models.spec import ModelSpec
 
 NAMES = list(FAMILIES)
+TEAMS = NAMES[:5]  # the programme's: those that a season trains
 VOCAB, CONTEXT = 96, 32
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 
 from ..errors import DokjaError
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Base(DeclarativeBase):
@@ -102,7 +102,8 @@ class Store:
         if schema is None or schema.value != SCHEMA:
             found = None if schema is None else schema.value
             raise DokjaError(f"{path} was written by another version of Dokja (state version {found}, this is "
-                             f"{SCHEMA}): play it with that version, or give another folder with --home")
+                             f"{SCHEMA}): play it with that version, give another folder with --home, or begin again with "
+                             "--fresh")
         return store
 
     @contextmanager
