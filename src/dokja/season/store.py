@@ -102,8 +102,8 @@ class Store:
         if schema is None or schema.value != SCHEMA:
             found = None if schema is None else schema.value
             raise DokjaError(f"{path} was written by another version of Dokja (state version {found}, this is "
-                             f"{SCHEMA}): play it with that version, give another folder with --home, or begin again with "
-                             "--fresh")
+                             f"{SCHEMA}): play it with that version, give another folder with --home, or begin "
+                             "again with --fresh")
         return store
 
     @contextmanager
