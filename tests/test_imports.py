@@ -17,7 +17,7 @@ SOURCE = Path(dokja.__file__).parent
 ROOMS = ("build", "prove", "judge", "serve")
 # What each may import, besides itself, `errors` and the version in dokja/__init__.
 ALLOWED = {
-    "errors": set(), "__init__": set(),
+    "errors": set(), "__init__": {"models"},  # load and save, when they are first used
     "models": set(), **{room: {"models"} for room in ROOMS},
     "judge": {"models", "serve"},  # judging an endpoint: the client of the engine
     "season": {"models", *ROOMS},
@@ -25,7 +25,7 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 EXTRAS = {"fastapi", "uvicorn", "nicegui", "httpx", "sqlalchemy", "psutil", "pyarrow", "zstandard", "transformers",
-          "pandas", "openai", "playwright"}
+          "pandas", "openai", "playwright", "gguf", "huggingface_hub"}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -74,6 +74,16 @@ def loaded_by(statement: str) -> set[str]:
 def test_a_spec_needs_nothing_but_python() -> None:
     loaded = loaded_by("import dokja.models.spec, dokja.models.cost, dokja.models.scaling, dokja.models.families")
     assert not loaded & {"torch", "numpy", "tokenizers", "safetensors", "typer", "rich", *EXTRAS}
+
+
+def test_the_package_alone_needs_nothing_but_python() -> None:
+    assert not loaded_by("import dokja") & {"torch", "numpy", "tokenizers", "safetensors", "typer", "rich", *EXTRAS}
+
+
+def test_loading_needs_only_the_core() -> None:
+    loaded = loaded_by("import dokja\ndokja.load, dokja.save, dokja.Model")
+    assert "torch" in loaded
+    assert not loaded & EXTRAS
 
 
 def test_models_and_training_need_only_the_core() -> None:

@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 from dokja.build.document import Document
 from dokja.build.tokenizer import train_tokenizer
 from dokja.errors import DokjaError
+from dokja.models.checkpoint.kept import TOKENIZER
 from dokja.models.codec import Codec
 from dokja.models.decoder import Decoder
 from dokja.models.families import family
-from dokja.models.folder import CARD, SPEC, TOKENIZER, WEIGHTS, load_folder, save_folder
+from dokja.models.folder import CARD, SPEC, WEIGHTS, load_folder, save_folder
 from dokja.models.init import initialise
 
 CARD_OF_TEST = {"team": "시험", "stage": 2, "score": 0.1}
@@ -40,24 +41,25 @@ def make(path: Path, name: str = "k-exaone", *, tied: bool = False) -> tuple[Dec
 def test_a_folder_gives_back_the_same_bits(tmp_path: Path, name: str, tied: bool) -> None:
     model, codec = make(tmp_path / "m", name, tied=tied)
     loaded = load_folder(tmp_path / "m")
-    assert loaded.model.spec == model.spec
-    assert not loaded.model.training
+    assert loaded.decoder.spec == model.spec
+    assert not loaded.decoder.training
+    assert loaded.family is not None
     assert loaded.family.name == name
     assert loaded.card == {**CARD_OF_TEST, "family": name}
-    found, expected = loaded.model.state_dict(), model.state_dict()
+    found, expected = loaded.decoder.state_dict(), model.state_dict()
     assert list(found) == list(expected)
     assert all(torch.equal(found[at], expected[at]) and found[at].dtype == expected[at].dtype for at in expected)
-    assert (loaded.model.head.weight is loaded.model.embedding.weight) is tied
+    assert (loaded.decoder.head.weight is loaded.decoder.embedding.weight) is tied
     assert loaded.codec.encode("안녕 친구") == codec.encode("안녕 친구")
     ids = random_ids(0, 1, 20, vocab=codec.vocab)
     with torch.inference_mode():
-        assert torch.equal(loaded.model(ids), model.eval()(ids))
+        assert torch.equal(loaded.decoder(ids), model.eval()(ids))
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     make(tmp_path / "m", "solar-open")
     make(tmp_path / "m", "vaetki")
-    assert load_folder(tmp_path / "m").family.name == "vaetki"
+    assert load_folder(tmp_path / "m").card["family"] == "vaetki"
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
     assert {path.name for path in (tmp_path / "m").iterdir()} == {WEIGHTS, SPEC, TOKENIZER, CARD}
 

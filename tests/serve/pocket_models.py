@@ -10,8 +10,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from dokja.models.codec import Codec
 from dokja.models.decoder import Decoder
 from dokja.models.families import family
-from dokja.models.folder import LoadedModel, load_folder, save_folder
+from dokja.models.folder import load_folder, save_folder
 from dokja.models.init import initialise
+from dokja.models.model import Model
 from dokja.models.scaling import scaled
 
 TEXTS = ["안녕하세요? 반갑습니다. 오늘은 날씨가 좋습니다.", "책은 책상 위에 있습니다.", "나는 학교에 갑니다."] * 20
@@ -40,6 +41,6 @@ def make_folder(path: Path, name: str = "k-exaone", *, seed: int = 0, context: i
     return path
 
 
-def make_model(path: Path, name: str = "k-exaone", **options: Any) -> LoadedModel:
+def make_model(path: Path, name: str = "k-exaone", **options: Any) -> Model:
     """The same, loaded."""
     return load_folder(make_folder(path, name, **options))

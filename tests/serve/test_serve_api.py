@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from dokja.errors import DokjaError
-from dokja.models.folder import LoadedModel
+from dokja.models.model import Model
 from dokja.serve import Engine, create_app
 from dokja.serve import engine as engine_module
 from dokja.serve.server import _bind
@@ -48,7 +48,7 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def engine(loaded: LoadedModel, other: LoadedModel) -> Engine:
+def engine(loaded: Model, other: Model) -> Engine:
     return Engine({"k-exaone": loaded, "vaetki": other}, queue=1)
 
 
@@ -65,7 +65,7 @@ def client(url: str) -> openai.OpenAI:
 
 
 @pytest.fixture
-def script(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+def script(loaded: Model, monkeypatch: pytest.MonkeyPatch):
     """The model gives TEXT slowly; `given` counts its tokens."""
     class Script:
         pause = 0.0
@@ -89,7 +89,7 @@ def idle(engine: Engine) -> None:
         time.sleep(0.01)
 
 
-def test_one_answer(client: openai.OpenAI, script, loaded: LoadedModel):
+def test_one_answer(client: openai.OpenAI, script, loaded: Model):
     answer = client.chat.completions.create(model="k-exaone", messages=ASK, seed=3)
     assert answer.choices[0].message.content == TEXT
     assert answer.choices[0].finish_reason == "stop"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from dokja.models.folder import LoadedModel
+from dokja.models.model import Model
 from dokja.serve.conversation import fit
 from dokja.serve.errors import BadRequestError
 
 ROUND = [("user", "오늘은 날씨가 좋습니다."), ("assistant", "나는 학교에 갑니다.")]
 
 
-def test_a_short_conversation_is_kept_whole(loaded: LoadedModel):
+def test_a_short_conversation_is_kept_whole(loaded: Model):
     turns = [*ROUND, ("user", "안녕")]
     fitted = fit(loaded.codec, 128, turns)
     assert fitted.ids == loaded.codec.prompt(turns)
@@ -19,7 +19,7 @@ def test_a_short_conversation_is_kept_whole(loaded: LoadedModel):
     assert fitted.room == 128 - len(fitted.ids)
 
 
-def test_the_oldest_turns_go_first_and_a_question_comes_first(loaded: LoadedModel):
+def test_the_oldest_turns_go_first_and_a_question_comes_first(loaded: Model):
     turns = [*ROUND * 20, ("user", "안녕")]
     fitted = fit(loaded.codec, 128, turns)
     assert fitted.dropped > 0
@@ -31,14 +31,14 @@ def test_the_oldest_turns_go_first_and_a_question_comes_first(loaded: LoadedMode
     assert len(loaded.codec.prompt(turns[fitted.dropped - 2:])) > 96
 
 
-def test_max_tokens_is_a_limit_and_asks_for_less_room(loaded: LoadedModel):
+def test_max_tokens_is_a_limit_and_asks_for_less_room(loaded: Model):
     assert fit(loaded.codec, 128, [("user", "안녕")], 5).room == 5
     assert fit(loaded.codec, 128, [("user", "안녕")], 5000).room < 128
     turns = [*ROUND * 20, ("user", "안녕")]
     assert fit(loaded.codec, 128, turns, 1).dropped <= fit(loaded.codec, 128, turns).dropped
 
 
-def test_system_messages_stay_when_turns_go(loaded: LoadedModel):
+def test_system_messages_stay_when_turns_go(loaded: Model):
     turns = [("system", "짧게"), *ROUND * 20, ("user", "안녕")]
     text = loaded.codec.tokenizer.decode(fit(loaded.codec, 128, turns).ids, skip_special_tokens=False)
     assert "짧게" in text
@@ -48,18 +48,18 @@ def test_system_messages_stay_when_turns_go(loaded: LoadedModel):
 @pytest.mark.parametrize("turns", [
     [], [("system", "짧게")], [("user", "안녕"), ("assistant", "네")], [("user", "  ")],
 ])
-def test_without_a_question_there_is_no_answer(loaded: LoadedModel, turns):
+def test_without_a_question_there_is_no_answer(loaded: Model, turns):
     with pytest.raises(BadRequestError, match="must end with a message of the user"):
         fit(loaded.codec, 128, turns)
 
 
 @pytest.mark.parametrize("before", [[], ROUND, [("system", "짧게")]])
-def test_a_message_that_is_too_long_is_refused_in_one_sentence(loaded: LoadedModel, before):
+def test_a_message_that_is_too_long_is_refused_in_one_sentence(loaded: Model, before):
     with pytest.raises(BadRequestError, match=r"too long: it takes \d+ tokens and this model reads 96") as caught:
         fit(loaded.codec, 128, [*before, ("user", "가" * 400)])
     assert caught.value.code == "context_length_exceeded"
 
 
-def test_turn_markers_in_a_message_are_only_text(loaded: LoadedModel):
+def test_turn_markers_in_a_message_are_only_text(loaded: Model):
     ids = fit(loaded.codec, 128, [("user", "<|endofturn|>")]).ids
     assert ids.count(loaded.codec.end_of_turn) == 1

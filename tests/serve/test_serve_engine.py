@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dokja.models.folder import LoadedModel
+from dokja.models.model import Model
 from dokja.serve import Engine, Options
 from dokja.serve import engine as engine_module
 from dokja.serve.errors import BadRequestError, BusyError, UnavailableError, UnknownError
@@ -20,7 +20,7 @@ ASK = [("user", "안녕")]
 class Script:
     """Stands for the model: gives the tokens of a text, each when it is let go (at once unless `held`)."""
 
-    def __init__(self, loaded: LoadedModel, text: str, *, held: bool = False) -> None:
+    def __init__(self, loaded: Model, text: str, *, held: bool = False) -> None:
         self.ids = loaded.codec.encode(text)
         self.gate = threading.Semaphore(0 if held else 10**6)
         self.started = 0
@@ -50,7 +50,7 @@ async def until(condition) -> None:
         await asyncio.sleep(0.005)
 
 
-def test_same_seed_same_text_and_other_seed_other_text(loaded: LoadedModel):
+def test_same_seed_same_text_and_other_seed_other_text(loaded: Model):
     async def run(seed: int) -> str:
         return (await collect(Engine({"m": loaded}).stream(None, ASK, Options(seed=seed, max_tokens=30))))[0]
 
@@ -58,7 +58,7 @@ def test_same_seed_same_text_and_other_seed_other_text(loaded: LoadedModel):
     assert first == again != different
 
 
-def test_the_seed_that_was_drawn_is_told(loaded: LoadedModel):
+def test_the_seed_that_was_drawn_is_told(loaded: Model):
     async def run() -> tuple[str, str]:
         engine = Engine({"m": loaded})
         drawn = engine.stream(None, ASK, Options(max_tokens=20))
@@ -69,7 +69,7 @@ def test_the_seed_that_was_drawn_is_told(loaded: LoadedModel):
     assert text == again
 
 
-def test_finish_tells_length_from_stop(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+def test_finish_tells_length_from_stop(loaded: Model, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(engine_module, "stream", Script(loaded, "반갑습니다."))
 
     async def run(options: Options):
@@ -83,13 +83,13 @@ def test_finish_tells_length_from_stop(loaded: LoadedModel, monkeypatch: pytest.
     assert (text, last.finish) == ("반갑", "stop")
 
 
-def test_markers_end_an_answer(loaded: LoadedModel):
+def test_markers_end_an_answer(loaded: Model):
     codec = loaded.codec
     stops = engine_module._stop_tokens(loaded)
     assert {codec.end_of_text, codec.end_of_turn, codec.tokenizer.token_to_id("<|user|>")} <= set(stops)
 
 
-def test_what_cannot_be_answered_is_refused_before_streaming(loaded: LoadedModel):
+def test_what_cannot_be_answered_is_refused_before_streaming(loaded: Model):
     async def run() -> Engine:
         engine = Engine({"m": loaded, "n": loaded})
         with pytest.raises(UnknownError, match="unknown model 'x': choose from m, n"):
@@ -103,7 +103,7 @@ def test_what_cannot_be_answered_is_refused_before_streaming(loaded: LoadedModel
         Engine({})
 
 
-def test_one_at_a_time_and_no_more_than_the_queue(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+def test_one_at_a_time_and_no_more_than_the_queue(loaded: Model, monkeypatch: pytest.MonkeyPatch):
     script = Script(loaded, "안녕하세요?", held=True)
     monkeypatch.setattr(engine_module, "stream", script)
 
@@ -122,7 +122,7 @@ def test_one_at_a_time_and_no_more_than_the_queue(loaded: LoadedModel, monkeypat
     asyncio.run(run())
 
 
-def test_stopping_ends_the_reading_and_the_work(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+def test_stopping_ends_the_reading_and_the_work(loaded: Model, monkeypatch: pytest.MonkeyPatch):
     script = Script(loaded, "오늘은 날씨가 좋습니다." * 5, held=True)
     monkeypatch.setattr(engine_module, "stream", script)
 
@@ -144,7 +144,7 @@ def test_stopping_ends_the_reading_and_the_work(loaded: LoadedModel, monkeypatch
     asyncio.run(run())
 
 
-def test_an_answer_that_nobody_reads_frees_its_place(loaded: LoadedModel):
+def test_an_answer_that_nobody_reads_frees_its_place(loaded: Model):
     async def run() -> None:
         engine = Engine({"m": loaded}, queue=0)
         engine.stream("m", ASK, Options(max_tokens=3))
@@ -153,7 +153,7 @@ def test_an_answer_that_nobody_reads_frees_its_place(loaded: LoadedModel):
     asyncio.run(run())
 
 
-def test_a_failing_model_is_an_error_for_the_reader_and_the_engine_goes_on(loaded: LoadedModel,
+def test_a_failing_model_is_an_error_for_the_reader_and_the_engine_goes_on(loaded: Model,
                                                                           monkeypatch: pytest.MonkeyPatch):
     def broken(model, prompt, sampling) -> Iterator[int]:
         yield 40
@@ -171,7 +171,7 @@ def test_a_failing_model_is_an_error_for_the_reader_and_the_engine_goes_on(loade
     asyncio.run(run())
 
 
-def test_stop_all(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch):
+def test_stop_all(loaded: Model, monkeypatch: pytest.MonkeyPatch):
     script = Script(loaded, "오늘은 날씨가 좋습니다.", held=True)
     monkeypatch.setattr(engine_module, "stream", script)
 

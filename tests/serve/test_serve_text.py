@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dokja.models.folder import LoadedModel
+from dokja.models.model import Model
 from dokja.serve.text import StopStrings, TextStream
 
 KOREAN = "꽃이 피었습니다. 값진 뷁! 😀 読 abc"
@@ -41,7 +41,7 @@ def test_wrong_bytes_are_not_held_back_for_ever():
     assert "".join(pieces([0xFF] * 5 + [0x61])) == "\ufffd" * 5 + "a"
 
 
-def test_with_a_real_tokenizer(loaded: LoadedModel):
+def test_with_a_real_tokenizer(loaded: Model):
     ids = loaded.codec.encode(KOREAN)
     out = pieces(ids, loaded.codec.decode)
     assert "".join(out) == KOREAN

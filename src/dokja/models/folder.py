@@ -1,97 +1,100 @@
-"""A trained model on disk: one folder with spec.json, model.safetensors, tokenizer.json and card.json."""
+"""A model that was trained here, on disk: a folder with spec.json, model.safetensors, tokenizer.json and card.json."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
 
 from ..errors import DokjaError
-from .codec import Codec
+from .checkpoint.draft import draft
+from .checkpoint.kept import CONFIG, TOKENIZER, kept_files, read_tokenizer, stop_tokens
+from .checkpoint.layout import Place
+from .checkpoint.published import empty, fill, fit, main_dtype, materialise
+from .checkpoint.quantised import weights
+from .checkpoint.shards import SINGLE, Stored, open_shard, read_json
+from .codec import END_OF_TEXT, Codec
 from .decoder import Decoder
 from .families import Family, family
+from .model import Model
 from .spec import ModelSpec
 
-WEIGHTS, SPEC, TOKENIZER, CARD = "model.safetensors", "spec.json", "tokenizer.json", "card.json"
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model ready to run, with what is known about it (`card`: team, stage, training figures)."""
-
-    model: Decoder
-    codec: Codec
-    family: Family
-    card: dict[str, Any]
+WEIGHTS, SPEC, CARD = SINGLE, "spec.json", "card.json"
 
 
 def save_folder(path: Path, model: Decoder, codec: Codec, card: dict[str, Any]) -> None:
     """Write a model folder; complete or not there at all. `card` needs "family", the family's name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
+    write_folder(path, Model(model, codec.tokenizer, card=card), replace=True)
+
+
+def write_folder(path: Path, model: Model, *, replace: bool = False) -> None:
+    """Write a model and all that came with it; replace: whether a folder that is there goes."""
+    with draft(path, replace=replace) as folder:
         # Tied weights are one tensor; safetensors refuses to store it twice.
-        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()
+        state = {name: tensor.contiguous() for name, tensor in model.decoder.state_dict().items()
                  if not (model.spec.tied and name == "head.weight")}
-        save_file(state, draft / WEIGHTS)
-        (draft / SPEC).write_text(json.dumps(model.spec.to_dict(), indent=1), encoding="utf-8")
-        codec.tokenizer.save(str(draft / TOKENIZER))
-        (draft / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1), encoding="utf-8")
-        draft.chmod(0o755)  # the temporary folder and the weights are written for their owner alone
-        (draft / WEIGHTS).chmod(0o644)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(draft, path)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+        save_file(state, folder / WEIGHTS)
+        (folder / WEIGHTS).chmod(0o644)  # the library writes for the owner alone
+        (folder / SPEC).write_text(json.dumps(model.spec.to_dict(), indent=1), encoding="utf-8")
+        (folder / CARD).write_text(json.dumps(model.card, ensure_ascii=False, indent=1), encoding="utf-8")
+        if model.tokenizer is not None:
+            model.tokenizer.save(str(folder / TOKENIZER))
+        for name, content in model.files.items():
+            (folder / name).write_bytes(content)
 
 
-def load_folder(path: Path) -> LoadedModel:
-    """Read a model folder; anything missing, broken or misshapen raises DokjaError."""
+def load_folder(path: Path) -> Model:
+    """Read the folder of a model that can hold a conversation: its tokenizer must have its family's turn markers.
+
+    Anything missing, broken or misshapen raises DokjaError.
+    """
     for name in (WEIGHTS, SPEC, TOKENIZER, CARD):
         if not (path / name).is_file():
             raise DokjaError(f"{path} is not a model folder: {name} is missing")
-    try:
-        card = json.loads((path / CARD).read_text(encoding="utf-8"))
-        if not isinstance(card, dict):
-            raise ValueError(f"{CARD} is not a table")
-        spec = ModelSpec.from_dict(json.loads((path / SPEC).read_text(encoding="utf-8")))
-        state = load_file(path / WEIGHTS)
-    except (ValueError, SafetensorError) as error:
-        raise DokjaError(f"{path} holds a broken file: {error}") from error
-    chosen = family(str(card.get("family", "")))
-    codec = Codec.load(path / TOKENIZER, chosen.chat)
-    if codec.vocab > spec.vocab:
-        raise DokjaError(f"{path / TOKENIZER} has {codec.vocab} tokens, more than the {spec.vocab} of the model's spec")
-    return LoadedModel(_fill(spec, state, path).eval(), codec, chosen, card)
-
-
-def _fill(spec: ModelSpec, state: dict[str, Tensor], path: Path) -> Decoder:
-    """The decoder of a spec with exactly these weights; tensors of another name or shape raise DokjaError."""
-    try:
-        with torch.device("meta"):
-            model = Decoder(spec)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise DokjaError(f"{path / SPEC} describes no model: {str(error).splitlines()[0]}") from error
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()
-                if not (spec.tied and name == "head.weight")}
-    for what, names in {"misses": expected.keys() - state.keys(), "has unexpected": state.keys() - expected.keys(),
-                        "has misshapen": {name for name in expected.keys() & state.keys()
-                                          if state[name].shape != expected[name]}}.items():
-        if names:
-            raise DokjaError(f"{path / WEIGHTS} does not fit its spec: it {what} tensors "
-                             f"({', '.join(sorted(names)[:5])}{', ...' if len(names) > 5 else ''})")
-    model.load_state_dict(state, strict=False, assign=True)
-    if spec.tied:
-        model.head.weight = model.embedding.weight
+    model = read_folder(path)
+    assert model.codec  # an unfit tokenizer is told now
     return model
+
+
+def read_folder(path: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Model:
+    """Read a model folder, with a tokenizer or without; dtype: of the parameters, None as they were saved."""
+    card = read_json(path / CARD)
+    try:
+        spec = ModelSpec.from_dict(read_json(path / SPEC))
+    except ValueError as error:
+        raise DokjaError(f"{path / SPEC} is broken: {error}") from error
+    named = card.get("family", "")
+    chosen = None if named is None else family(str(named))  # null: a published model of no family
+    files = kept_files(path)
+    tokenizer = read_tokenizer(path / TOKENIZER) if TOKENIZER in files else None
+    if tokenizer is not None and CONFIG not in files and tokenizer.get_vocab_size() > spec.vocab:
+        raise DokjaError(f"{path / TOKENIZER} has {tokenizer.get_vocab_size()} tokens, more than the {spec.vocab} of "
+                         "the model's spec")
+    model = _read_weights(spec, path, dtype, device)
+    return Model(model, tokenizer, chosen, card, files, stop_tokens(files) or _markers(tokenizer, chosen))
+
+
+def _read_weights(spec: ModelSpec, path: Path, dtype: torch.dtype | None, device: torch.device | str) -> Decoder:
+    """The decoder of a spec with exactly the folder's weights."""
+    file = path / WEIGHTS
+    with open_shard(file) as shard:
+        parts = {name: shard.get_slice(name) for name in shard.keys()}  # noqa: SIM118 (no mapping)
+        stored = {name: Stored(file, str(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()}
+    model = empty(spec, str(path / SPEC))
+    table = {name: Place(name, tuple(tensor.shape), lambda whole: whole)
+             for name, tensor in model.state_dict().items() if not (spec.tied and name == "head.weight")}
+    found = weights(stored, {})
+    fit(table, {name: one.shape for name, one in found.items()}, f"{file} does not fit its spec")
+    materialise(model, dtype or main_dtype(found), device)
+    fill(model, table, found, stored)
+    return model.eval()
+
+
+def _markers(tokenizer: Tokenizer | None, chosen: Family | None) -> tuple[int, ...]:
+    """Every marker ends a text: a model that opens a new turn has finished its own."""
+    names = (END_OF_TEXT, *(chosen.chat.special if chosen else ()))
+    return tuple(index for name in names if tokenizer and (index := tokenizer.token_to_id(name)) is not None)

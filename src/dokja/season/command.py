@@ -175,7 +175,7 @@ def measure_text(model: Path, texts: list[Path], max_bytes: int) -> dict[str, An
         size += len(document.content.encode())
         if size >= max_bytes:
             break
-    bits = document_bits(loaded.model, list(encode(loaded.codec, chosen)), loaded.codec.end_of_text)
+    bits = document_bits(loaded.decoder, list(encode(loaded.codec, chosen)), loaded.codec.end_of_text)
     sizes = [len(document.content.encode()) for document in chosen]
     if len(chosen) < 2:
         value = sum(bits) / size

@@ -5,30 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from ..models.cost import describe_mixer, parameters
-from ..models.folder import LoadedModel
+from ..models.model import Model
 from ..models.spec import LatentAttention, MoE
 
 POCKET = ("a published architecture at pocket size, trained here from random weights; "
           "it is not the company's model and shares no weights with it")
 
 
-def about(loaded: LoadedModel) -> dict[str, Any]:
+def about(loaded: Model) -> dict[str, Any]:
     """Team, company, architecture and training figures of a model, as JSON data."""
-    spec, card = loaded.model.spec, loaded.card
+    spec, card, family = loaded.spec, loaded.card, loaded.family
     counted = parameters(spec)
     mixers = list(dict.fromkeys(describe_mixer(layer.mixer) for layer in spec.layers))
     return {
-        "team": card.get("team") or loaded.family.title, "company": card.get("company") or loaded.family.company,
-        "family": loaded.family.name, "architecture": architecture(loaded, "en"), "attention": mixers,
+        "team": card.get("team") or (family.title if family else spec.name),
+        "company": card.get("company") or (family.company if family else ""),
+        "family": family.name if family else "", "architecture": architecture(loaded, "en"), "attention": mixers,
         "parameters": counted.total, "active_parameters": counted.active, "context": spec.context,
         "layers": len(spec.layers), "statement": POCKET,
         **{key: card[key] for key in ("season", "stage", "seed", "tokens", "flops", "rank") if key in card},
     }
 
 
-def architecture(loaded: LoadedModel, lang: str) -> str:
+def architecture(loaded: Model, lang: str) -> str:
     """The architecture in a few words, in Korean or English."""
-    layers = loaded.model.spec.layers
+    layers = loaded.spec.layers
     latent = any(isinstance(layer.mixer, LatentAttention) for layer in layers)
     windows = [layer.mixer.window for layer in layers]
     local = sum(window is not None for window in windows)

@@ -286,7 +286,7 @@ class ChatPage:
     def refuse(self, message: str, error: DokjaError) -> None:
         """Say why a message was not answered and give it back for another try."""
         assert self.engine is not None
-        context = self.engine.models[self.model].model.spec.context
+        context = self.engine.models[self.model].spec.context
         key = "busy" if isinstance(error, BusyError) else "too_long" if isinstance(error, BadRequestError) else "failed"
         self.turns.append(Turn("assistant", key, problem=True, notes=[("", {"n": context * 3 // 4})]))
         self.show(self.turns[-1])

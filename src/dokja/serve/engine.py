@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from ..models.folder import LoadedModel
 from ..models.generate import Sampling, stream
+from ..models.model import Model
 from .conversation import Fitted, Message, fit
 from .errors import BusyError, UnavailableError, UnknownError
 from .text import StopStrings, TextStream
@@ -87,7 +87,7 @@ class Engine:
     Answers are made one at a time (a pocket model is bound by one core); `queue` more may wait, the next is refused.
     """
 
-    def __init__(self, models: Mapping[str, LoadedModel], *, queue: int = 8) -> None:
+    def __init__(self, models: Mapping[str, Model], *, queue: int = 8) -> None:
         if not models:
             raise UnavailableError("there is no model to serve")
         self.models = dict(models)
@@ -102,7 +102,7 @@ class Engine:
         """How many answers are being made or wait."""
         return len(self._answers)
 
-    def find(self, model_id: str | None) -> tuple[str, LoadedModel]:
+    def find(self, model_id: str | None) -> tuple[str, Model]:
         """The model of that id (None: the default); an unknown one raises UnknownError with the ids that exist."""
         name = self.default if model_id is None else model_id
         if name not in self.models:
@@ -116,7 +116,7 @@ class Engine:
         Raises UnknownError, BadRequestError (`fit`) or BusyError at once, before anything is streamed.
         """
         name, loaded = self.find(model_id)
-        fitted = fit(loaded.codec, loaded.model.spec.context, messages, options.max_tokens)
+        fitted = fit(loaded.codec, loaded.spec.context, messages, options.max_tokens)
         seed = secrets.randbits(32) if options.seed is None else options.seed
         answer = Answer(name, fitted, seed)
         with self._lock:
@@ -143,18 +143,18 @@ class Engine:
             self._answers.discard(answer)
 
 
-def _stop_tokens(loaded: LoadedModel) -> tuple[int, ...]:
+def _stop_tokens(loaded: Model) -> tuple[int, ...]:
     """Every marker ends an answer: a model that opens a new turn has finished its own."""
     codec = loaded.codec
     markers = (codec.tokenizer.token_to_id(token) for token in codec.chat.special)
     return tuple({codec.end_of_text, codec.end_of_turn, *(index for index in markers if index is not None)})
 
 
-def _write(loaded: LoadedModel, ids: list[int], sampling: Sampling, stops: tuple[str, ...], answer: Answer) -> None:
+def _write(loaded: Model, ids: list[int], sampling: Sampling, stops: tuple[str, ...], answer: Answer) -> None:
     """Run the model in the worker thread and hand over its text."""
     text, stop_strings, count = TextStream(loaded.codec.decode), StopStrings(stops), 0
     try:
-        with contextlib.closing(stream(loaded.model, ids, sampling)) as tokens:  # type: ignore[type-var]
+        with contextlib.closing(stream(loaded.decoder, ids, sampling)) as tokens:  # type: ignore[type-var]
             for token in tokens:
                 if answer.stopped.is_set():
                     answer.put(None)

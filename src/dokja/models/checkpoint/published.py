@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -31,14 +31,17 @@ def read_published(path: Path, *, dtype: torch.dtype | None = torch.float32,
     """
     config = read_json(path / "config.json")
     layout = checkpoint_of(config)
-    stored = stored_tensors(path)
+    stored = {name: one for name, one in stored_tensors(path).items()
+              if not any(fnmatch(name, pattern) for pattern in (*layout.unread, *_UNREAD))}
     found = weights(stored, config)
     spec = read_spec(layout, config, found, path / "config.json")
     model = empty(spec, str(path / "config.json"))
     table = places(model, spec, layout.names)
-    zero = fit(table, {name: one.shape for name, one in found.items()}, layout, path, tied=spec.tied)
+    absent = fit(table, {name: one.shape for name, one in found.items()},
+                 f"{path} does not fit its config.json", layout.optional,
+                 (layout.names.top.get("head.weight"),) if spec.tied else ())
     materialise(model, dtype or main_dtype(found), device)
-    fill(model, table, found, stored, zero)
+    fill(model, table, found, stored, absent)
     return model.eval()
 
 
@@ -71,36 +74,33 @@ def materialise(model: Decoder, dtype: torch.dtype, device: torch.device | str) 
         model.head.weight = model.embedding.weight
 
 
-def fit(table: Mapping[str, Place], found: Mapping[str, tuple[int, ...]], layout: Checkpoint | None, where: Path, *,
-        tied: bool) -> set[str]:
+def fit(table: Mapping[str, Place], found: Mapping[str, tuple[int, ...]], complaint: str,
+        optional: Collection[str] = (), copies: Collection[str | None] = ()) -> set[str]:
     """Hold the tensors found against those due; returns the optional ones that are absent.
 
-    All that are missing, unexpected or misshapen raise one DokjaError, with the names of at most twenty of each.
+    All that are missing, unexpected or misshapen raise one DokjaError, which begins with `complaint` and names at most
+    twenty of each. optional: patterns of what may be absent. copies: what may be there too.
     """
-    unread, optional = (layout.unread, layout.optional) if layout else ((), ())
-    head = (layout.names.top.get("head.weight"),) if layout and tied else ()  # a copy of the embedding
     missing = {name for name in table if name not in found}
     absent = {name for name in missing if any(fnmatch(name, pattern) for pattern in optional)}
-    extra = {name for name in found if name not in table and name not in head
-             and not any(fnmatch(name, pattern) for pattern in (*unread, *_UNREAD))}
+    extra = found.keys() - table.keys() - set(copies)
     misshapen = {f"{name} {list(found[name])} for {list(place.shape)}" for name, place in table.items()
                  if name in found and found[name] != place.shape}
-    told = [f"{what} {len(names)} ({listing(names)})" for what, names in
-            {"missing are": missing - absent, "unexpected are": extra, "misshapen are": misshapen}.items() if names]
+    told = [f"{len(names)} {what} ({listing(names)})" for what, names in
+            {"missing": missing - absent, "unexpected": extra, "misshapen": misshapen}.items() if names]
     if told:
-        raise DokjaError(f"the tensors in {where} do not fit its config: {'; '.join(told)}")
+        raise DokjaError(f"{complaint}: of its tensors {'; '.join(told)}")
     return absent
 
 
 def fill(model: Decoder, table: Mapping[str, Place], found: Mapping[str, Weight], stored: dict[str, Stored],
-         zero: set[str]) -> None:
-    """Copy every tensor into its place, shard by shard."""
+         absent: Collection[str] = ()) -> None:
+    """Copy every tensor into its place, shard by shard; those that are absent become zero."""
     state, reader = model.state_dict(), Reader(stored)
-    for name in zero:
+    for name in absent:
         table[name].view(state[table[name].ours]).zero_()
-    # The files' own order: one pass over each.
-    order = {name: i for i, name in enumerate(stored)}
-    for name in sorted(table.keys() - zero, key=lambda name: order[found[name].first]):
+    order = {name: i for i, name in enumerate(stored)}  # the files' own: one pass over each
+    for name in sorted(table.keys() - set(absent), key=lambda name: order[found[name].first]):
         try:
             found[name].read(table[name], state[table[name].ours], reader)
         except RuntimeError as error:

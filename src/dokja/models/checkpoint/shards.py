@@ -35,11 +35,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DokjaError(f"{path.parent} is not a published model: {path.name} is missing") from error
+        raise DokjaError(f"{path.parent} is not a model folder: {path.name} is missing") from error
     except (ValueError, OSError) as error:
-        raise DokjaError(f"{path} is no readable JSON: {str(error).splitlines()[0]}") from error
+        raise DokjaError(f"{path} is broken, no readable JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(found, dict):
-        raise DokjaError(f"{path} is no JSON table")
+        raise DokjaError(f"{path} is broken, no JSON table")
     return found
 
 
@@ -96,7 +96,7 @@ def open_shard(path: Path) -> safe_open:
             if start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
                 refuse_pickles([path], path.parent)
         reason = str(error).splitlines()[0].removeprefix("Error while deserializing header: ")
-        raise DokjaError(f"{path} is no whole safetensors file ({reason}): download it again") from error
+        raise DokjaError(f"{path} is broken, no whole safetensors file ({reason}): get it again") from error
 
 
 class Reader:
