@@ -6,6 +6,7 @@
 #   make season MINUTES=60            a bigger dial
 #   make season FRESH=1               begin again       (also: FLOPS= SEED= TEAMS= HOME_DIR= PORT=)
 #   make test                         every test, ruff and mypy
+#   make docs-models                  write the tables and figures of docs/models.md from the specs
 #   make bench-season                 measure the bars of the pocket season
 #   make bench-models                 measure the plain module against transformers
 
@@ -22,7 +23,7 @@ PLAY := --home $(HOME_DIR) --port $(PORT) $(foreach path,$(TEXT),--text $(path))
 	$(if $(FLOPS),--flops $(FLOPS)) $(if $(SEED),--seed $(SEED)) $(if $(TEAMS),--teams $(TEAMS)) \
 	$(if $(FRESH),--fresh) $(if $(NO_SERVE),--no-serve)
 
-.PHONY: season serve test lint chromium bench-season bench-models bench-ops clean
+.PHONY: season serve test lint chromium docs-models bench-season bench-models bench-ops clean
 
 season: .venv/season
 	$(BIN)/dokja season play $(PLAY)
@@ -41,6 +42,9 @@ lint: .venv/test
 # Browser tests use Debian's Chromium and a font with Hangul; where apt-get is missing they skip with a reason.
 chromium:
 	@scripts/install-chromium
+
+docs-models: .venv/season
+	$(BIN)/python scripts/docs-models
 
 bench-season: .venv/test
 	$(BIN)/python benchmarks/season.py

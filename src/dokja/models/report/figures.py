@@ -31,8 +31,8 @@ def figures(found: Sequence[Entry], lang: Lang = "en") -> dict[str, str]:
 
 def attention_figure(found: Sequence[Entry], lang: Lang) -> str:
     """A row of bars for every different attention of every family; names of models that share one stand together."""
-    words, drawn = _WORDS[lang], _alike(found, lambda spec: (attention_in_words(spec), len(spec.layers)))
-    width, left, row, height = 860.0, 330.0, 46.0, 26.0
+    words, drawn = _WORDS[lang], _alike(found, attention_in_words)
+    width, left, row, height = 880.0, 352.0, 46.0, 26.0
     body = [text(20, 30, words["attention"], size=16, weight=600), text(20, 50, words["height"], kind="soft")]
     x = 20.0
     for kind, key in (("grouped", "grouped"), ("latent", "latent"), ("hollow grouped", "hollow")):
@@ -65,26 +65,36 @@ def _alike(found: Sequence[Entry], key: Callable[[ModelSpec], Hashable]) -> list
 
 
 def norms_figure(found: Sequence[Entry], lang: Lang) -> str:
-    """One block a different placement, and the families whose layers have it."""
-    words = _WORDS[lang]
-    users: dict[tuple[Norms, bool], list[str]] = {}
-    for entry in found:
-        for layer in dict.fromkeys(entry.release.spec.layers):
-            titles = users.setdefault((layer.norms, layer.parallel), [])
-            if entry.family.title not in titles:
-                titles.append(entry.family.title)
-    column, tall = 215.0, 300.0
-    lines = {key: _broken(titles, 28) for key, titles in users.items()}
-    most = max(map(len, lines.values()))
-    across = 4
-    rows = -(-len(users) // across)
-    height = 50 + rows * (tall + 16 * most + 20)
+    """One block a different placement, and the families whose layers have it; those with several say how many."""
+    words, users = _WORDS[lang], _placements(found, lang)
+    column, tall, across = 214.0, 300.0, 5
+    lines = {key: _broken(titles, 26) for key, titles in users.items()}
+    high = tall + 16 * max(map(len, lines.values())) + 24
     body = [text(20, 30, words["norms"], size=16, weight=600)]
     for number, ((norms, parallel), titles) in enumerate(sorted(lines.items(), key=lambda item: -len(item[1]))):
-        x, y = 20 + number % across * column, 56 + number // across * (tall + 16 * most + 20)
-        body += _block(norms, parallel, x + 30, y, words)
-        body += [text(x, y + tall + 4 + 16 * index, line, size=12, weight=600) for index, line in enumerate(titles)]
-    return svg(20 + across * column, height, body, words["norms"], alone=True)
+        x, y = 20 + number % across * column, 62 + number // across * high
+        body += (_parallel if parallel else _block)(norms, x, y, words)
+        body += [text(x, y + tall + 16 * index, line, size=12, weight=600) for index, line in enumerate(titles)]
+    return svg(20 + across * column, 56 + -(-len(users) // across) * high, body, words["norms"], alone=True)
+
+
+def _placements(found: Sequence[Entry], lang: Lang) -> dict[tuple[Norms, bool], list[str]]:
+    """Who normalises where: a family's title, or the model's name where its models differ, with the share of layers
+    where a model's layers differ."""
+    kinds: dict[str, set[frozenset[tuple[Norms, bool]]]] = {}
+    for entry in found:
+        kinds.setdefault(entry.family.name, set()).add(frozenset(
+            (layer.norms, layer.parallel) for layer in entry.release.spec.layers))
+    users: dict[tuple[Norms, bool], list[str]] = {}
+    for entry in found:
+        layers = entry.release.spec.layers
+        name = entry.family.title if len(kinds[entry.family.name]) == 1 else entry.release.spec.name
+        for place in dict.fromkeys((layer.norms, layer.parallel) for layer in layers):
+            count = sum((layer.norms, layer.parallel) == place for layer in layers)
+            label = name if count == len(layers) else f"{name} ({count}/{len(layers)})"
+            if label not in users.setdefault(place, []):
+                users[place].append(label)
+    return users
 
 
 def _broken(titles: Sequence[str], width: int) -> list[str]:
@@ -97,37 +107,47 @@ def _broken(titles: Sequence[str], width: int) -> list[str]:
     return lines
 
 
-def _block(norms: Norms, parallel: bool, x: float, y: float, words: dict[str, str]) -> list[str]:
-    """One layer from above to below: the residual stream on the left, its two halves on the right of it."""
-    box, high = 110.0, 22.0
-    out = [text(x, y, words["x"], size=10, kind="soft", anchor="start")]
-    stream, first, bottom = x + 6, y + 8, y + 262
-    out += [f'<path d="M{stream} {first}V{bottom}" class="wire"/>',
-            text(x, bottom + 14, words["out"], size=10, kind="soft")]
+BOX, HIGH = 116.0, 22.0
 
-    def half(top: float, parts: list[tuple[str, bool]], left: float, wide: float) -> list[str]:
-        middle, drawn = left + wide / 2, []
-        end = top + 4 * (high + 4)
-        drawn.append(f'<path d="M{stream} {top}H{middle}V{end}H{stream}" class="wire"/>')
-        for index, (name, norm) in enumerate(parts):
-            place = top + 8 + index * (high + 6)
-            if name:
-                drawn += [rect(left, place, wide, high, "norm" if norm else "box", 4),
-                          text(middle, place + 15, name, size=11, anchor="middle",
-                               kind="on" if norm else "")]
-        drawn.append(f'<circle cx="{stream}" cy="{end}" r="5" class="box"/>'
-                     f'<path d="M{stream - 3} {end}h6m-3 -3v6" class="wire"/>')
-        return drawn
 
-    norm = words["norm"]
-    if parallel:
-        left, wide = x + 24, 74.0
-        out += half(first + 70, [("", False), (words["mixer"], False)], left, wide)
-        out += half(first + 70, [("", False), (words["ffn"], False)], left + wide + 8, wide)
-        out += [rect(stream - 6, first + 30, box, high, "norm", 4),
-                text(stream - 6 + box / 2, first + 45, norm, size=11, anchor="middle")]
-        return out
-    for top, inside, into, outof in ((first + 12, words["mixer"], norms.mixer_in, norms.mixer_out),
-                                     (first + 136, words["ffn"], norms.ffn_in, norms.ffn_out)):
-        out += half(top, [(norm if into else "", True), (inside, False), (norm if outof else "", True)], x + 30, box)
+def _stream(x: float, y: float, words: dict[str, str]) -> list[str]:
+    """The residual stream of one layer, from above to below."""
+    return [text(x, y, words["x"], size=10, kind="soft"), text(x, y + 276, words["out"], size=10, kind="soft"),
+            f'<path d="M{x + 6} {y + 8}V{y + 262}" class="wire"/>']
+
+
+def _part(x: float, y: float, wide: float, name: str, kind: str) -> list[str]:
+    return [rect(x, y, wide, HIGH, kind, 4), text(x + wide / 2, y + 15, name, size=11, anchor="middle",
+                                                  kind="on" if kind == "norm" else "")]
+
+
+def _plus(x: float, y: float) -> str:
+    return f'<circle cx="{x}" cy="{y}" r="5" class="box"/><path d="M{x - 3} {y}h6m-3 -3v6" class="wire"/>'
+
+
+def _block(norms: Norms, x: float, y: float, words: dict[str, str]) -> list[str]:
+    """A layer whose halves follow each other."""
+    out, stream, left = _stream(x, y, words), x + 6, x + 30
+    for top, inside, into, outof in ((y + 20, words["mixer"], norms.mixer_in, norms.mixer_out),
+                                     (y + 144, words["ffn"], norms.ffn_in, norms.ffn_out)):
+        out.append(f'<path d="M{stream} {top}H{left + BOX / 2}V{top + 104}H{stream}" class="wire"/>')
+        out += _part(left, top + 8, BOX, words["norm"], "norm") if into else []
+        out += _part(left, top + 36, BOX, inside, "box")
+        out += _part(left, top + 64, BOX, words["norm"], "norm") if outof else []
+        out.append(_plus(stream, top + 104))
+    return out
+
+
+def _parallel(norms: Norms, x: float, y: float, words: dict[str, str]) -> list[str]:
+    """A layer whose halves read the same normalised input and are added at once."""
+    stream, left, wide = x + 6, x + 22, 80.0
+    first, second, top = left + wide / 2, left + 1.5 * wide + 6, y + 60
+    middle = (first + second) / 2
+    out = [*_stream(x, y, words), f'<path d="M{stream} {top}H{middle}V{top + 52}" class="wire"/>',
+           f'<path d="M{first} {top + 104}V{top + 52}H{second}V{top + 104}" class="wire"/>',
+           f'<path d="M{first} {top + 80}V{top + 124}H{second}V{top + 80}M{middle} {top + 124}V{top + 140}H{stream}" '
+           'class="wire"/>']
+    out += _part(middle - BOX / 2, top + 14, BOX, words["norm"], "norm") if norms.mixer_in else []
+    out += [*_part(left, top + 76, wide, words["mixer"], "box"),
+            *_part(left + wide + 6, top + 76, wide, words["ffn"], "box"), _plus(stream, top + 140)]
     return out

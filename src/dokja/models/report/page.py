@@ -46,7 +46,7 @@ body{{margin:0;padding:clamp(16px,4vw,48px);font:16px/1.6 {FONT};color:var(--ink
 word-break:keep-all;overflow-wrap:anywhere}}
 main{{max-width:1500px;margin:auto}}h1{{font-size:clamp(1.5rem,4vw,2.2rem);line-height:1.25;margin:0 0 .4em}}
 h2{{font-size:1.2rem;margin:2.4em 0 .7em}}p{{max-width:72ch;margin:0 0 1em}}.soft{{color:var(--soft)}}
-.cards{{display:grid;gap:20px;grid-template-columns:repeat(auto-fill,minmax(min(300px,100%),1fr))}}
+.cards{{margin-top:32px;display:grid;gap:20px;grid-template-columns:repeat(auto-fill,minmax(min(300px,100%),1fr))}}
 article{{border:1px solid var(--line);border-radius:12px;padding:18px;min-width:0}}
 article h3{{margin:0;font-size:1.05rem}}article p{{font-size:.85rem;line-height:1.5;margin:.2em 0 .8em}}
 article svg{{display:block;width:100%;max-width:420px;height:auto;margin:auto}}
@@ -92,7 +92,7 @@ def _legend(words: dict[str, str]) -> str:
             row([track, rect(0, 2, 10, 10, "shared")], words["shared"]),
             row([rect(0, 2, NORM, 10, "norm"), rect(6, 2, 22, 10, "track"), rect(31, 2, NORM, 10, "norm")],
                 words["norm"])]
-    return f'<h2>{words["legend"]}</h2><ul class="legend">{"".join(rows)}</ul><h2></h2>'
+    return f'<h2>{words["legend"]}</h2><ul class="legend">{"".join(rows)}</ul>'
 
 
 def _card(entry: Entry, lang: Lang) -> str:
