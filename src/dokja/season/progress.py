@@ -89,10 +89,13 @@ class Progress:
             self._live.update(self._table(), refresh=True)
         elif now - self._said >= _QUIET_EVERY:
             self._said = now
-            parts = [f"{family(name).title} {line.step}/{line.end} loss {line.loss:.2f}"
-                     for name, line in self.lines.items() if line.note == "training"]
-            self.console.print(f"{_clock(now - self.started)} stage {self.stage}: " + (", ".join(parts) or "judging")
-                               + f"; season about {_clock(self.remaining())} left", highlight=False, soft_wrap=True)
+            parts = [f"{family(name).title} " + (f"{line.step}/{line.end} loss {line.loss:.2f}"
+                                                 if line.note == "training" else line.note)
+                     for name, line in self.lines.items() if not line.out and line.note != "waiting"]
+            left = self.remaining()
+            self.console.print(f"{_clock(now - self.started)} stage {self.stage}: " + (", ".join(parts) or "waiting")
+                               + (f"; season about {_clock(left)} left" if left == left else ""),
+                               highlight=False, soft_wrap=True)
 
     def decided(self, stage: int, rule: StageRule, rows: list[dict[str, Any]], xz: float) -> None:
         """A stage was decided: its table."""
