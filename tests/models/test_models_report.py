@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
 
+from dokja.cli import main
 from dokja.models.cost import forward_flops_per_token, parameters
 from dokja.models.decoder import Decoder
 from dokja.models.families import release
@@ -42,8 +46,15 @@ def spec_of(name: str) -> ModelSpec:
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "dokja", "models", *words], capture_output=True, text=True,
-                          check=False, timeout=120, env=os.environ | environment)
+    """`dokja models` in this process: what it prints and how it exits."""
+    out, errors, code = io.StringIO(), io.StringIO(), 0
+    with (patch.object(sys, "argv", ["dokja", "models", *words]), patch.dict(os.environ, environment),
+          redirect_stdout(out), redirect_stderr(errors)):
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
 
 
 @pytest.mark.parametrize(("name", "total"), PUBLISHED.items())
@@ -193,7 +204,8 @@ def test_drawings_are_xml_and_pages_need_no_network(lang: str) -> None:
 
 def test_cost_of_a_519b_model_answers_at_once_and_without_torch() -> None:
     start = time.monotonic()
-    done = run("cost", "a.x-k1-519b-a33b", "--context", "131072")
+    done = subprocess.run([sys.executable, "-m", "dokja", "models", "cost", "a.x-k1-519b-a33b", "--context", "131072"],
+                          capture_output=True, text=True, check=False, timeout=120)
     assert time.monotonic() - start < 5  # 0.5 s on an idle core; with torch it would be several
     assert "518,983,059,456" in done.stdout
     code = ("import sys\nfrom dokja.cli import app\ntry:\n    app(['models', 'cost', 'a.x-k1-519b-a33b', '--context', "
@@ -242,3 +254,8 @@ def test_docs_hold_the_generated_tables() -> None:
         text = (docs / name).read_text(encoding="utf-8")
         for table in (models_markdown(entries(), lang), saving_markdown(entries(), lang)):  # type: ignore[arg-type]
             assert "\n".join(table) in text, f"{name} is old: run `make docs-models`"
+
+
+@pytest.mark.parametrize("verb", ["list", "show", "cost", "saving", "compare", "table", "figures"])
+def test_every_help_shows_an_example(verb: str) -> None:
+    assert f"Example: dokja models {verb}" in " ".join(run(verb, "--help").stdout.split())

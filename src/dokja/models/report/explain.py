@@ -95,8 +95,8 @@ def _rope(rope: Rope | None) -> str:
         case None:
             return ""
         case yarn:
-            return (f"; trained at {yarn.original_context:,}, stretched {yarn.factor:g} times by interpolating slow "
-                    "waves")
+            return (f"; first trained at {yarn.original_context:,}, stretched {yarn.factor:g} times by interpolating "
+                    "slow waves")
 
 
 def _positions(spec: ModelSpec) -> str:

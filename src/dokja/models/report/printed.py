@@ -62,12 +62,14 @@ def billed(found: Bill, savings: list[Saving]) -> list[str]:
     """The bill of `dokja models cost`."""
     count = parameters(found.spec)
     many = "1 sequence" if found.batch == 1 else f"{found.batch:,} sequences"
-    lines = [f"{found.spec.name}: {count.total:,} parameters, {count.active:,} active; {many} of "
-             f"{found.context:,} tokens", "", f"Weights in {found.dtype}: {_gib(found.weights[found.dtype])} "
-             f"({PRECISIONS[found.dtype].assumption})",
-             "  otherwise: " + ", ".join(f"{name} {_gib(size)}" for name, size in found.weights.items()
-                                         if name != found.dtype),
-             "", f"KV cache in {found.cache_dtype}, MTP layers not counted",
+    columns = width() or 120
+    lines = [*paragraph(f"{found.spec.name}: {count.total:,} parameters, {count.active:,} active; {many} of "
+                        f"{found.context:,} tokens", columns), "",
+             *paragraph(f"Weights in {found.dtype}: {_gib(found.weights[found.dtype])} "
+                        f"({PRECISIONS[found.dtype].assumption})", columns),
+             *paragraph("otherwise: " + ", ".join(f"{name} {_gib(size)}" for name, size in found.weights.items()
+                                                  if name != found.dtype), columns, 2), "",
+             f"KV cache in {found.cache_dtype}, MTP layers not counted",
              *aligned([("its own pattern", _gib(found.cache)), ("every layer global", _gib(found.cache_global)),
                        *([("keys and values of all heads, no latent", _gib(found.cache_expanded))]
                          if found.cache_expanded else [])], right=(1,), indent=2), ""]
@@ -76,9 +78,10 @@ def billed(found: Bill, savings: list[Saving]) -> list[str]:
                              ("one more token", found.decode, found.decode_global)):
         rows.append((label, f"{own.matrices:.4g}", f"{own.attention:.4g}", f"{own.total:.4g}", f"{wide.total:.4g}"))
     lines += [*aligned(rows, right=range(1, 5)),
-              "(a multiply-add is two; the head runs once in a prefill; latents are not expanded for one more token)"]
-    lines += ["", f"GPUs that hold weights and cache with {HEADROOM:.0%} of each left free (activations are in those "
-                  f"{HEADROOM:.0%})"]
+              *paragraph("(a multiply-add is two; the head runs once in a prefill; latents are not expanded for one "
+                         "more token)", columns)]
+    lines += ["", *paragraph(f"GPUs that hold weights and cache with {HEADROOM:.0%} of each left free (activations are "
+                             f"in those {HEADROOM:.0%})", columns)]
     cells = [("GPU", "memory", "fewest", "on the fullest")]
     for gpu in GPUS:
         one = found.sets[gpu.name]
