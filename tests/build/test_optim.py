@@ -39,7 +39,8 @@ def values(model: Decoder) -> dict[str, Tensor]:
 
 
 def is_muon(name: str, parameter: Tensor) -> bool:
-    return parameter.ndim > 1 and not name.startswith(("embedding", "head")) and "router" not in name
+    return parameter.ndim > 1 and not name.startswith(("embedding", "head")) and not name.endswith("bias") \
+        and "router" not in name
 
 
 def exact_muon(update: Tensor) -> Tensor:
@@ -120,7 +121,7 @@ def test_muon_is_pytorchs() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_adamw_is_pytorchs_bit_for_bit(name: str) -> None:
-    """Everything that is no matrix of a block; norms do not decay; embedding and head follow their muP multiplier."""
+    """All but the matrices of blocks; norms and biases do not decay; embedding and head follow their muP multiplier."""
     model, twin, config = new_model(name), new_model(name), OptimConfig()
     optimizer = MuonAdamW(model, config)
     spec, groups = model.spec, []
@@ -128,7 +129,7 @@ def test_adamw_is_pytorchs_bit_for_bit(name: str) -> None:
         if not is_muon(at, parameter):
             multiplier = {"embedding.weight": spec.embedding_scale, "head.weight": spec.logit_scale}.get(at, 1.0)
             groups.append({"params": [parameter], "name": at, "multiplier": multiplier,
-                           "weight_decay": config.weight_decay if parameter.ndim > 1 else 0.0})
+                           "weight_decay": 0.0 if parameter.ndim == 1 or at.endswith("bias") else config.weight_decay})
     theirs = torch.optim.AdamW(groups, betas=config.betas, eps=config.eps, fused=True)
     for step, rate in enumerate(RATES):
         give_gradients(model, step)

@@ -46,7 +46,7 @@ def test_the_fields_of_the_released_files() -> None:
         read = layout.read({**published, "sliding_window_pattern": 6}, ())
         assert read.layers == one.spec.layers
         assert read.tied
-    assert read.layers[5].mixer.rope == Rope(1e6, scaling=Linear(8.0))
+    assert found.spec.layers[5].mixer.rope == Rope(1e6, scaling=Linear(8.0))
     for change in ({"final_logit_softcapping": 30.0}, {"use_bidirectional_attention": True}):
         with pytest.raises(DokjaError, match=next(iter(change))):
             layout.read({**published, **change}, ())

@@ -60,7 +60,8 @@ class _Slot:
 
 
 class MuonAdamW:
-    """Muon on attention, feed-forward and expert matrices; AdamW on embedding, head, routers and norms.
+    """Muon on attention, feed-forward and expert matrices; AdamW on embedding, head, routers, norms, biases and sinks,
+    the last three without decay.
 
     Matrices that hold several (Q, K and V; gate and up) are orthogonalised apart. Adam's rate for embedding and head
     is divided by their muP multiplier, so that a step changes the function as much as without one.
@@ -82,14 +83,15 @@ class MuonAdamW:
         self.muon: list[_Slot] = []
         self.adam: list[_Slot] = []
         for name, parameter in model.named_parameters():
-            matrix = parameter.ndim >= 2 and not name.startswith(("embedding", "head")) and "router" not in name
+            table = parameter.ndim >= 2 and not name.endswith("bias")  # biases of experts are stacked
+            matrix = table and not name.startswith(("embedding", "head")) and "router" not in name
             if matrix and (config.muon_experts or id(parameter) not in experts):
                 splits, axis = shapes.get(id(parameter), ((), 0))
                 self.muon.append(_Slot(name, parameter, decay=True, splits=splits, axis=axis))
             else:
                 scale = {"embedding.weight": 1 / model.spec.embedding_scale,
                          "head.weight": 1 / model.spec.logit_scale}.get(name, 1.0)
-                self.adam.append(_Slot(name, parameter, scale=scale, decay=parameter.ndim >= 2))
+                self.adam.append(_Slot(name, parameter, scale=scale, decay=table))
         for slot in self.muon:
             slot.state = {"momentum": torch.zeros_like(slot.parameter)}
         for slot in self.adam:

@@ -16,8 +16,8 @@ def initialise(model: Decoder, seed: int) -> None:
 
     Matrices are normal with standard deviation 1 / sqrt(fan-in); those that write into the residual stream are further
     divided by sqrt(2 x layers) (GPT-2). Embedding and head are 0.5 and 0.5 / sqrt(width), both over the spec's muP
-    multiplier, so that a multiplier moves scale between weight and constant and changes no function. Norms are
-    neutral, biases and sinks 0.
+    multiplier, so that a multiplier moves scale between weight and constant and changes no function; a tied table takes
+    the smaller of the two, or the first logits would be large. Norms are neutral, biases and sinks 0.
     """
     draws = torch.Generator().manual_seed(seed)
     spec = model.spec
@@ -28,10 +28,13 @@ def initialise(model: Decoder, seed: int) -> None:
     def residual(fan_in: int) -> float:
         return fan_in**-0.5 * (2 * len(spec.layers)) ** -0.5 / spec.residual_scale
 
-    normal(model.embedding.weight, 0.5 / spec.embedding_scale)
+    embedding, head = 0.5 / spec.embedding_scale, 0.5 * spec.width**-0.5 / spec.logit_scale
+    normal(model.embedding.weight, min(embedding, head) if spec.tied else embedding)
     if not spec.tied:
-        normal(model.head.weight, 0.5 * spec.width**-0.5 / spec.logit_scale)
+        normal(model.head.weight, head)
     for module in model.modules():
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            module.bias.zero_()
         if isinstance(module, MixtureOfExperts):
             normal(module.router.weight, spec.width**-0.5)
             normal(module.gate_up, spec.width**-0.5)

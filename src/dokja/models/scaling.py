@@ -68,7 +68,8 @@ def _pick_layers(layers: tuple[Layer, ...], share: float) -> tuple[Layer, ...]:
     """A depth of whole pattern periods; of the layers that open the stack differently at least one stays."""
     period = pattern_period(layers)
     depth = min(len(layers), period * max(1, round(len(layers) * share**0.2 / period)))
-    body = layers[-period:]
+    whole = len(layers) // period * period  # Gemma 3's patterns stop midway
+    body = layers[whole - period:whole]
     opening = [layer for layer in layers if layer.ffn != layers[-1].ffn]
     kept = max(1, round(len(opening) * depth / len(layers))) if opening else 0
     picked = [body[i % period] for i in range(depth)]

@@ -104,10 +104,6 @@ FAMILY = Family(
     title="Gemma 3",
     company="Google DeepMind",
     releases=(  # totals: keras-hub gemma3_presets.py, which counts 262,144 tokens
-        Release(_model("gemma-3-270m", 18, 640, 2048, (4, 1, 256), 512, 32_768, vocab=262_144, stretch=None),
-                "google/gemma-3-270m", _LICENCE, _SOURCE, total=268_098_176),
-        Release(_model("gemma-3-1b", 26, 1152, 6912, (4, 1, 256), 512, 32_768, vocab=262_144, stretch=None),
-                "google/gemma-3-1b-pt", _LICENCE, _SOURCE, total=999_885_952),
         Release(_model("gemma-3-4b", 34, 2560, 10240, (8, 4, 256), 1024, 131_072),
                 "google/gemma-3-4b-pt", _LICENCE, _SOURCE, total=3_880_099_328 + _PAD * 2560),
         Release(_model("gemma-3-12b", 48, 3840, 15360, (16, 8, 256), 1024, 131_072),
@@ -115,6 +111,10 @@ FAMILY = Family(
         Release(_model("gemma-3-27b", 62, 5376, 21504, (32, 16, 128), 1024, 131_072,
                        scale=168**-0.5),  # query_pre_attn_scalar is width / heads here, not the head's dimension
                 "google/gemma-3-27b-pt", _LICENCE, _SOURCE, total=27_009_002_240 + _PAD * 5376),
+        Release(_model("gemma-3-270m", 18, 640, 2048, (4, 1, 256), 512, 32_768, vocab=262_144, stretch=None),
+                "google/gemma-3-270m", _LICENCE, _SOURCE, total=268_098_176),
+        Release(_model("gemma-3-1b", 26, 1152, 6912, (4, 1, 256), 512, 32_768, vocab=262_144, stretch=None),
+                "google/gemma-3-1b-pt", _LICENCE, _SOURCE, total=999_885_952),
     ),
     reference="transformers Gemma3ForCausalLM",
     checkpoint=Checkpoint(("gemma3_text",), "Gemma3ForCausalLM", _read, _write, _NAMES),
