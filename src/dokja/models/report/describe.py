@@ -31,7 +31,7 @@ _TEXT: dict[Lang, dict[str, str]] = {
         "all": "all {what}", "some": "{share} layers {what}", "share": "{a} of {b}", "every": "all {b}",
         "rest": "{what}", "multiplied": "{what} x{by:g}", "embedding": "embedding", "residual": "half-layers",
         "logits": "logits", "scores": "scores",
-        "window": "window {window:,}", "global": "global", "unplaced": "without positions",
+        "window": "window {window:,}", "global": "global", "unplaced": "{reach} without positions",
         "sinks": "with sinks", "latent": "MLA {heads} heads, kv {kv}+{rope}", "qk": "QK-norm", "bias": "QKV bias",
         "pre": "pre", "post": "post", "peri": "pre + post", "ffn_out": "pre, + feed-forward output",
         "in": "{part} input", "out": "{part} output", "mixer": "attention", "ffn": "feed-forward", "no": "none",
@@ -48,7 +48,7 @@ _TEXT: dict[Lang, dict[str, str]] = {
         "all": "모두 {what}", "some": "{share}층 {what}", "share": "{b}층 중 {a}", "every": "{b}개 모든 ",
         "rest": "나머지 {what}", "multiplied": "{what} x{by:g}", "embedding": "임베딩", "residual": "반층",
         "logits": "로짓", "scores": "점수",
-        "window": "창 {window:,}", "global": "전역", "unplaced": "위치 없음",
+        "window": "창 {window:,}", "global": "전역", "unplaced": "{reach}(위치 없음)",
         "sinks": "싱크 있음", "latent": "MLA {heads}헤드, kv {kv}+{rope}", "qk": "QK-norm", "bias": "QKV 편향",
         "pre": "앞(pre)", "post": "뒤(post)", "peri": "앞뒤(pre + post)", "ffn_out": "앞, 피드포워드는 뒤에도",
         "in": "{part} 입력", "out": "{part} 출력", "mixer": "어텐션", "ffn": "피드포워드", "no": "없음",
@@ -101,7 +101,7 @@ def heads_in_words(mixer: Mixer, lang: Lang = "en") -> str:
 def reach_in_words(mixer: Mixer, lang: Lang = "en") -> str:
     """What a layer sees: "window 128", "global without positions"."""
     reach = say(lang, "window", window=mixer.window) if mixer.window else say(lang, "global")
-    return reach if mixer.rope else f"{reach} {say(lang, 'unplaced')}"
+    return reach if mixer.rope else say(lang, "unplaced", reach=reach)
 
 
 def attention_in_words(spec: ModelSpec, lang: Lang = "en") -> str:

@@ -60,7 +60,7 @@ th,td{{text-align:left;vertical-align:top;padding:9px 14px;border-bottom:1px sol
 tr:last-child>*{{border-bottom:0}}thead th{{white-space:nowrap}}
 th:first-child{{position:sticky;left:0;background:var(--paper);min-width:7.5em;font-weight:600}}
 td.number{{font-variant-numeric:tabular-nums}}ul.open{{font-size:.88rem;padding-left:1.2em}}
-@media(max-width:600px){{th,td{{padding:8px 10px;min-width:8.5em}}th:first-child{{min-width:6em;max-width:7em}}}}
+@media(max-width:600px){{th,td{{padding:8px 10px;min-width:8.5em}}th:first-child{{min-width:6.8em;max-width:7.5em}}}}
 @media print{{article,tr{{break-inside:avoid}}}}
 """
 
