@@ -165,6 +165,6 @@ def describe_mixer(mixer: Mixer) -> str:
 def describe_ffn(ffn: FeedForward) -> str:
     """The feed-forward of a layer in words."""
     if isinstance(ffn, MLP):
-        return f"gated MLP {ffn.width:,}"
+        return f"{'gated ' if ffn.gated else ''}MLP {ffn.width:,}"
     shared = f" + {ffn.shared} shared" if ffn.shared else ""
     return f"{ffn.active} of {ffn.experts} experts{shared}, {ffn.width:,} wide"
