@@ -28,6 +28,7 @@ def config(seed: int) -> Qwen2Config:
     )
 
 
+@pytest.mark.usefixtures("_kernels")
 @pytest.mark.parametrize("seed", range(4))
 def test_logits_gradients_and_files(seed: int, tmp_path: Path) -> None:
     ours = check(Qwen2ForCausalLM(config(seed)), tmp_path, length=23, seed=seed)

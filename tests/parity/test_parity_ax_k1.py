@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def config(seed: int) -> AXK1Config:
     )
 
 
+@pytest.mark.usefixtures("_kernels")
 @pytest.mark.parametrize("seed", range(4))
 def test_logits_gradients_and_files(seed: int, tmp_path: Path) -> None:
     ours = check(AXK1ForCausalLM(config(seed)), tmp_path, length=23, seed=seed)
@@ -64,7 +66,8 @@ def test_the_released_files_have_no_router_bias_and_a_norm_too_many(tmp_path: Pa
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     ours = read_published(tmp_path)
     assert not any(name.endswith("router_bias") for name in ours.state_dict())
-    assert parameters(ours.spec).total == sum(tensor.numel() for tensor in weights.values())
+    unused = reference.config.hidden_size
+    assert parameters(ours.spec).total + unused == sum(tensor.numel() for tensor in weights.values())
     ids = torch.arange(46).view(2, 23)
     again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     with torch.no_grad():
@@ -76,3 +79,13 @@ def test_the_official_size_is_that_of_the_published_class() -> None:
     found = FAMILIES["ax-k1"]
     for one in found.releases:
         assert published_size(found, one, buffers=False) == parameters(one.spec).total - one.spec.unused
+
+
+def test_the_class_has_the_official_values_as_defaults() -> None:
+    """All but the positions, which it leaves as they were before the context was extended."""
+    found = FAMILIES["ax-k1"]
+    assert found.checkpoint is not None
+    before = replace(found.spec.layers[0].mixer, rope=replace(found.spec.layers[0].mixer.rope, scaling=None))
+    spec = replace(found.spec, layers=tuple(replace(layer, mixer=before) for layer in found.spec.layers))
+    default = found.checkpoint.read(AXK1Config().to_dict(), ())
+    assert replace(default, name=spec.name, context=spec.context, unused=spec.unused) == spec

@@ -33,6 +33,7 @@ def config(seed: int) -> HyperCLOVAXConfig:
     )
 
 
+@pytest.mark.usefixtures("_kernels")
 @pytest.mark.parametrize("seed", range(4))
 def test_logits_gradients_and_files(seed: int, tmp_path: Path) -> None:
     ours = check(HyperCLOVAXForCausalLM(config(seed)), tmp_path, length=23, seed=seed)
@@ -48,6 +49,7 @@ def test_nothing_in_the_comparison_is_neutral() -> None:
     check_nothing_is_neutral(reference, torch.arange(46).view(2, 23))
 
 
+@pytest.mark.usefixtures("_kernels")
 @pytest.mark.parametrize("seed", range(2))
 def test_omni_is_a_llama(seed: int, tmp_path: Path) -> None:
     small = LlamaConfig(vocab_size=101, hidden_size=48, num_hidden_layers=3, num_attention_heads=6,

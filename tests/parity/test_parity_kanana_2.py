@@ -14,6 +14,7 @@ from dokja.models.cost import parameters
 from dokja.models.families import FAMILIES
 
 
+@pytest.mark.usefixtures("_kernels")
 @pytest.mark.parametrize("seed", [4, 5])  # with and without YaRN
 def test_logits_gradients_and_files(seed: int, tmp_path: Path) -> None:
     small = config(seed, q_lora_rank=None, n_shared_experts=2, n_group=1, topk_group=1, first_k_dense_replace=1)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Config:
-    """Names follow the published config.json."""
+    """Names follow the published config.json, as the plug-in reads it."""
 
     vocab_size: int
     hidden_size: int
@@ -24,23 +24,24 @@ class Config:
     intermediate_size: int
     moe_intermediate_size: int
     n_routed_experts: int
+    n_shared_experts: int
     num_experts_per_tok: int
     routed_scaling_factor: float
     num_attention_heads: int
-    q_lora_rank: int
+    q_lora_rank: int | None
     kv_lora_rank: int
     qk_nope_head_dim: int
     qk_rope_head_dim: int
     v_head_dim: int
     sliding_window: int
-    global_every: int
+    layer_types: tuple[str, ...]
     rope_theta: float
     rope_theta_global: float
     rms_norm_eps: float
 
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Every weight and its shape; experts stacked as in the other published classes."""
+    """Every published tensor and its shape."""
     width, heads, c = config.hidden_size, config.num_attention_heads, config
     found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (c.vocab_size, width),
                                          "model.norm.weight": (width,), "lm_head.weight": (c.vocab_size, width)}
@@ -48,9 +49,13 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
         at = f"model.layers.{i}."
         for norm in ("input_layernorm", "post_attention_layernorm", "pre_mlp_layernorm", "post_mlp_layernorm"):
             found[f"{at}{norm}.weight"] = (width,)
-        found[f"{at}self_attn.q_a_proj.weight"] = (c.q_lora_rank, width)
-        found[f"{at}self_attn.q_a_layernorm.weight"] = (c.q_lora_rank,)
-        found[f"{at}self_attn.q_b_proj.weight"] = (heads * (c.qk_nope_head_dim + c.qk_rope_head_dim), c.q_lora_rank)
+        queries = heads * (c.qk_nope_head_dim + c.qk_rope_head_dim)
+        if c.q_lora_rank is None:
+            found[f"{at}self_attn.q_proj.weight"] = (queries, width)
+        else:
+            found[f"{at}self_attn.q_a_proj.weight"] = (c.q_lora_rank, width)
+            found[f"{at}self_attn.q_a_layernorm.weight"] = (c.q_lora_rank,)
+            found[f"{at}self_attn.q_b_proj.weight"] = (queries, c.q_lora_rank)
         found[f"{at}self_attn.kv_a_proj_with_mqa.weight"] = (c.kv_lora_rank + c.qk_rope_head_dim, width)
         found[f"{at}self_attn.kv_a_layernorm.weight"] = (c.kv_lora_rank,)
         found[f"{at}self_attn.kv_b_proj.weight"] = (heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank)
@@ -58,9 +63,8 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
         gated = {f"{at}mlp.": c.intermediate_size}
         if i >= c.first_k_dense_replace:
             found[f"{at}mlp.gate.weight"] = (c.n_routed_experts, width)
-            found[f"{at}mlp.experts.gate_up_proj"] = (c.n_routed_experts, 2 * c.moe_intermediate_size, width)
-            found[f"{at}mlp.experts.down_proj"] = (c.n_routed_experts, width, c.moe_intermediate_size)
-            gated = {f"{at}mlp.shared_experts.": c.moe_intermediate_size}
+            gated = {f"{at}mlp.experts.{e}.": c.moe_intermediate_size for e in range(c.n_routed_experts)}
+            gated[f"{at}mlp.shared_experts."] = c.n_shared_experts * c.moe_intermediate_size
         for place, inner in gated.items():
             found |= {f"{place}gate_proj.weight": (inner, width), f"{place}up_proj.weight": (inner, width),
                       f"{place}down_proj.weight": (width, inner)}
@@ -68,11 +72,11 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 
 class Reference:
-    """The logits of one sequence, in float64."""
+    """The logits of one sequence, in float64. `weights` take gradients."""
 
     def __init__(self, config: Config, weights: dict[str, Tensor]) -> None:
         self.config = config
-        self.weights = {name: tensor.double() for name, tensor in weights.items()}
+        self.weights = {name: tensor.double().requires_grad_() for name, tensor in weights.items()}
 
     def logits(self, ids: list[int]) -> Tensor:
         """[len(ids), vocab]."""
@@ -110,9 +114,12 @@ class Reference:
 
     def attention(self, layer: int, x: Tensor) -> Tensor:
         c, at = self.config, f"model.layers.{layer}.self_attn."
-        everywhere = layer % c.global_every == c.global_every - 1
+        everywhere = c.layer_types[layer] == "full_attention"
         length, nope, rope, heads = len(x), c.qk_nope_head_dim, c.qk_rope_head_dim, c.num_attention_heads
-        query = self.linear(self.norm(self.linear(x, f"{at}q_a_proj"), f"{at}q_a_layernorm"), f"{at}q_b_proj")
+        if c.q_lora_rank is None:
+            query = self.linear(x, f"{at}q_proj")
+        else:
+            query = self.linear(self.norm(self.linear(x, f"{at}q_a_proj"), f"{at}q_a_layernorm"), f"{at}q_b_proj")
         query = query.view(length, heads, nope + rope)
         compressed = self.linear(x, f"{at}kv_a_proj_with_mqa")
         latent, shared_key = compressed[:, : c.kv_lora_rank], compressed[:, c.kv_lora_rank :]
@@ -144,7 +151,5 @@ class Reference:
             chosen = sorted(range(c.n_routed_experts), key=lambda e: -scores[t, e].item())[: c.num_experts_per_tok]
             total = sum(scores[t, e] for e in chosen)
             for e in chosen:
-                gate, up = (self.weights[f"{at}experts.gate_up_proj"][e] @ x[t]).chunk(2)
-                expert = self.weights[f"{at}experts.down_proj"][e] @ (gate * torch.sigmoid(gate) * up)
-                out[t] += scores[t, e] / total * c.routed_scaling_factor * expert
+                out[t] += scores[t, e] / total * c.routed_scaling_factor * self.gated(x[t], f"{at}experts.{e}.")
         return out

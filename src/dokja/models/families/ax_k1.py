@@ -24,7 +24,7 @@ def _read(config: Config, tensors: Collection[str]) -> ModelSpec:
     moe = deepseek.read_mixture(config, bias=bias)
     layers = tuple(Layer(layer.mixer, moe, PRE_AND_FFN_OUT) if isinstance(layer.ffn, MoE) else layer
                    for layer in spec.layers)
-    return replace(spec, layers=layers, unused=spec.width if _UNUSED_NORM in tensors else 0)
+    return replace(spec, layers=layers)
 
 
 _attention = LatentAttention(
