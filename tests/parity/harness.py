@@ -13,7 +13,7 @@ import torch
 from published_weights import randomise
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from dokja.models.checkpoint.layout import places
 from dokja.models.checkpoint.published import read_published, write_published
@@ -44,7 +44,8 @@ def check(reference: PreTrainedModel, folder: Path, *, length: int, seed: int, z
     check_gradients(reference, ours, ids, folder)
     config = json.loads((folder / "theirs" / "config.json").read_text())
     write_published(folder / "ours", ours, checkpoint_of(config))
-    again = AutoModelForCausalLM.from_pretrained(folder / "ours", dtype=torch.float32)
+    assert json.loads((folder / "ours" / "config.json").read_text())["model_type"] == config["model_type"]
+    again = type(reference).from_pretrained(folder / "ours", dtype=torch.float32)
     with torch.no_grad():
         assert_close(again(ids, use_cache=False).logits, expected, "our files read by the reference")
     return ours
@@ -81,12 +82,14 @@ def check_gradients(reference: PreTrainedModel, ours: Decoder, ids: Tensor, fold
     config = json.loads((folder / "theirs" / "config.json").read_text())
     table = places(ours, ours.spec, checkpoint_of(config).names)
     found = {name: parameter.grad for name, parameter in ours.named_parameters()}
+    # What is zero but for rounding (Q and K that see one position) is held to a share of the largest instead.
+    least = 1e-3 * max(gradient.norm().item() for gradient in expected.values())
     compared = 0
     for name, place in table.items():
         gradient = found.get(place.ours)
         if gradient is None or name not in expected:
             continue
-        error = (place.write(gradient) - expected[name]).norm() / expected[name].norm().clamp(min=1e-6)
+        error = (place.write(gradient) - expected[name]).norm() / expected[name].norm().clamp(min=least)
         assert error < GRADIENTS, f"gradient of {name}: relative error {error:.1e}"
         compared += 1
     assert compared >= len(list(ours.parameters())) - len(ours.mtp) * 20

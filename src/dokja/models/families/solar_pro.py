@@ -5,8 +5,9 @@ the stream is blended with what it was a few layers before. The architecture of 
 published, nor were its weights; this is not it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import product
 
 from ...errors import DokjaError
 from ..chat.template import ChatTemplate
@@ -18,44 +19,49 @@ from .family import Family, Release
 # config.json's block skip connections (bskcn); absent fields mean these. Before a layer of list 1 or 2 the stream is
 # kept in the first or second of two places; before a layer of list 3 or 4 it is blended with the first or the second.
 # bskcn_tv is the kept stream's share, in training and else.
-_DEFAULTS = {"bskcn_1": [12, 20, 32, 44], "bskcn_2": [20, 32], "bskcn_3": [16, 24, 36, 48], "bskcn_4": [28, 40],
-             "bskcn_tv": [0.9, 0.8]}
+_DEFAULTS: Config = {"bskcn_1": [12, 20, 32, 44], "bskcn_2": [20, 32], "bskcn_3": [16, 24, 36, 48], "bskcn_4": [28, 40],
+                     "bskcn_tv": [0.9, 0.8]}
 
 
 def _read(config: Config, tensors: Collection[str]) -> ModelSpec:
     spec = llama.read(config, tensors)
-    keep_1, keep_2, blend_1, blend_2, (training_share, share) = (
-        default if config.get(name) is None else config[name] for name, default in _DEFAULTS.items())
+    *lists, (training_share, share) = (default if config.get(name) is None else config[name]
+                                       for name, default in _DEFAULTS.items())
+    return replace(spec, skips=tuple(Skip(source, target, share, training_share)
+                                     for source, target in _connections(lists, len(spec.layers))))
+
+
+def _connections(lists: Sequence[Collection[int]], depth: int) -> list[tuple[int, int]]:
+    """(source, target) of each blend, in the order in which they are made."""
     kept: dict[int, int] = {}
-    skips = []
-    for i in range(len(spec.layers)):
-        for place, keep in enumerate((keep_1, keep_2)):
-            if i in keep:
-                kept[place] = i
-        for place, blend in enumerate((blend_1, blend_2)):
-            if i in blend and place not in kept:
-                raise DokjaError(f"config.json blends at layer {i} (bskcn_{place + 3}) what bskcn_{place + 1} has not "
-                                 "kept at any layer up to there")
-            if i in blend:
-                skips.append(Skip(kept[place], i, share, training_share))
-    return replace(spec, skips=tuple(skips))
+    found = []
+    for i in range(depth):
+        kept |= {place: i for place in (0, 1) if i in lists[place]}
+        for place in (0, 1):
+            if i in lists[place + 2]:
+                if place not in kept:
+                    raise DokjaError(f"config.json blends at layer {i} (bskcn_{place + 3}) what bskcn_{place + 1} "
+                                     "keeps at no layer up to there")
+                found.append((kept[place], i))
+    return found
 
 
 def _write(spec: ModelSpec) -> Config:
-    lists: tuple[list[int], ...] = ([], [], [], [])
-    for skip in sorted(spec.skips, key=lambda skip: skip.target):
-        # A place is free again after the blend that it was kept for.
-        place = next((p for p in (0, 1) if not lists[p + 2] or skip.source > lists[p + 2][-1]), None)
-        if place is None:
-            raise DokjaError(f"{spec.name} has more than two block skip connections at once and cannot be written as "
-                             "a Solar Pro")
-        lists[place].append(skip.source)
-        lists[place + 2].append(skip.target)
-    shares = {(skip.training_share, skip.share) for skip in spec.skips} or {(0.0, 0.0)}
-    if len(shares) > 1:
-        raise DokjaError(f"{spec.name} has block skip connections of several shares and cannot be written as a Solar "
-                         "Pro, whose config.json holds one")
-    return {**llama.write(spec), **dict(zip(_DEFAULTS, (*lists, list(*shares)), strict=True))}
+    skips = sorted(spec.skips, key=lambda skip: skip.target)
+    shares = {(skip.training_share, skip.share) for skip in skips} or {(0.0, 0.0)}
+    # Each connection goes through one of two places; of all ways that mean the same, the one that keeps most often.
+    ways = []
+    for places in product((0, 1), repeat=len(skips)):
+        through = [[skip for skip, place in zip(skips, places, strict=True) if place == p] for p in (0, 1)]
+        lists = [*(sorted({skip.source for skip in some}) for some in through),
+                 *([skip.target for skip in some] for some in through)]
+        if _connections(lists, len(spec.layers)) == [(skip.source, skip.target) for skip in skips]:
+            ways.append(lists)
+    if not ways or len(shares) > 1:
+        raise DokjaError(f"{spec.name} has block skip connections that a Solar Pro's config.json cannot say: at most "
+                         "two at once, and one share for all")
+    best = max(ways, key=lambda lists: len(lists[0]) + len(lists[1]))
+    return {**llama.write(spec), **dict(zip(_DEFAULTS, (*best, list(*shares)), strict=True))}
 
 
 _layer = Layer(Attention(heads=40, kv_heads=10, head_dim=128, rope=Rope(theta=10_000)), MLP(17920))
