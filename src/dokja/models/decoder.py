@@ -44,8 +44,8 @@ class Block(nn.Module):
 
 class MTPLayer(nn.Module):
     """Multi-token prediction (DeepSeek-V3, section 2.2): from the state that the head reads at t and the token at
-    t + 1, the state from which the shared head predicts the token at t + 2. States are normalised in and out: vLLM,
-    sglang and TensorRT-LLM hand over what comes after the final norm."""
+    t + 1, the state from which the shared head predicts the token at t + 2. States are normalised in and out: vLLM
+    and TensorRT-LLM hand over what comes after the final norm."""
 
     def __init__(self, layer: Layer, spec: ModelSpec) -> None:
         super().__init__()
