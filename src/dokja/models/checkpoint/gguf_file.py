@@ -126,10 +126,12 @@ def _shifted(name: str, arch: Arch) -> bool:
     return arch.zero_centred and name.endswith("norm.weight")
 
 
-def gguf_places(model: Decoder, arch: Arch) -> dict[str, Place]:
-    """Every tensor of the trunk and its place in ours."""
+def gguf_places(model: Decoder, arch: Arch, *, copies: bool = False) -> dict[str, Place]:
+    """Every tensor of the trunk and its place in ours; copies: also the head that is only the embedding once more."""
     mtp_free = {name for name in model.state_dict() if not name.startswith("mtp.")}
     table = places(_Part(model, mtp_free), model.spec, arch.names)  # type: ignore[arg-type]
+    if copies and arch.own_head and model.spec.tied:
+        table["output.weight"] = table["token_embd.weight"]
     if not arch.permuted:
         return table
     return {name: _permuted(place, model.spec) if name.partition(".attn_")[2][:2] in ("q.", "k.") else place
@@ -166,7 +168,7 @@ def write_gguf(model: Model, path: Path) -> None:
     arch, data = arch_of(spec)
     if spec.mtp:
         warnings.warn(f"the MTP layers of {spec.name} are not written: llama.cpp's trunk does without", stacklevel=3)
-    state, table = decoder.state_dict(), gguf_places(decoder, arch)
+    state, table = decoder.state_dict(), gguf_places(decoder, arch, copies=True)
     tokens = tokenizer_metadata(model.tokenizer, spec.vocab, model.stop) if model.tokenizer else \
         {"tokenizer.ggml.model": "none"}
     with draft(path, file=True) as file:

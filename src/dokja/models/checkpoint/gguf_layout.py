@@ -67,6 +67,8 @@ class Arch:
     permuted: rows of Q and K are stored so that the pairs of a rotation lie side by side. pattern: every so many
     layers one is global, where the file does not say which (0: no windows). local_theta: base of the rotation where
     there is a window; None is the model's own. nope_global: where some layers have a window, only they rotate.
+    window_depth: the one depth at which windows are heeded. own_head: an output matrix is stored even if it is the
+    embedding. square: heads times their dimension must be the width. lite_depths: where queries need no latent.
     zero_centred: norm weights act, and are stored, as 1 + w. embedding_root: embeddings times sqrt(width).
     """
 
@@ -77,10 +79,14 @@ class Arch:
     bias: bool = False
     qk_norm: bool = False
     pattern: int = 0
+    window_depth: int | None = None
     nope_global: bool = False
     local_theta: float | None = None
     router: Router | None = None
     latent: bool = False
+    lite_depths: tuple[int, ...] = ()
+    square: bool = False
+    own_head: bool = False
     activation: Literal["silu", "gelu_tanh"] = "silu"
     zero_centred: bool = False
     embedding_root: bool = False
@@ -94,13 +100,14 @@ _SIGMOID = Router(bias=True)
 ARCHS = (
     Arch("llama", permuted=True),
     Arch("exaone"),
-    Arch("qwen2", bias=True),
-    Arch("exaone4", POST, qk_norm=True, pattern=4, nope_global=True),
+    Arch("qwen2", bias=True, square=True),
+    Arch("exaone4", POST, qk_norm=True, pattern=4, window_depth=64, nope_global=True, square=True),
     Arch("qwen3", qk_norm=True),
     Arch("qwen3moe", qk_norm=True, router=Router(bias=False, score="softmax")),
-    Arch("exaone-moe", qk_norm=True, pattern=4, nope_global=True, router=_SIGMOID),
+    Arch("exaone-moe", qk_norm=True, pattern=4, nope_global=True, router=_SIGMOID, own_head=True),
     Arch("glm4moe", names=_names(**{"ffn_in.weight": "post_attention_norm.weight"}), router=_SIGMOID),
-    Arch("deepseek2", names=_names(**_LATENT), latent=True, router=_SIGMOID),
+    Arch("deepseek2", names=_names(**_LATENT), latent=True, lite_depths=(26, 27, 48),
+         router=_SIGMOID),
     Arch("gemma3", PERI, qk_norm=True, pattern=6, local_theta=10_000.0, activation="gelu_tanh", zero_centred=True,
          embedding_root=True),
 )
@@ -115,10 +122,21 @@ def arch_of(spec: ModelSpec) -> tuple[Arch, Metadata]:
             back = read_spec(data, arch, tied=spec.tied, scaling=_any_scaling(spec))
         except (KeyError, TypeError, AttributeError, AssertionError, ZeroDivisionError):
             continue
-        if canonical(back) == canonical(spec):
+        if canonical(back) == canonical(spec) and _built(spec, arch):
             return arch, data
     raise DokjaError(f"llama.cpp has no architecture that computes what {spec.name} does: written as GGUF are models "
                      f"like those of {', '.join(arch.name for arch in ARCHS)}; save it with layout='hf'")
+
+
+def _built(spec: ModelSpec, arch: Arch) -> bool:
+    """Whether llama.cpp builds an architecture at these sizes."""
+    mixer = spec.layers[0].mixer
+    if isinstance(mixer, LatentAttention):
+        return mixer.q_rank is not None or len(spec.layers) in arch.lite_depths
+    if arch.square and mixer.heads * mixer.head_dim != spec.width:
+        return False
+    windows = any(layer.mixer.window for layer in spec.layers)
+    return not (windows and arch.window_depth is not None and len(spec.layers) != arch.window_depth)
 
 
 def canonical(spec: ModelSpec) -> ModelSpec:
@@ -161,8 +179,9 @@ def metadata(spec: ModelSpec, arch: Arch) -> Metadata:
             if yarn.mscale_all_dim:
                 out["rope.scaling.yarn_log_multiplier"] = 0.1 * yarn.mscale_all_dim
     if windows := {mixer.window for mixer in mixers if mixer.window}:
-        out |= {"attention.sliding_window": max(windows),
-                "attention.sliding_window_pattern": [mixer.window is not None for mixer in mixers]}
+        local = [mixer.window is not None for mixer in mixers]
+        period = local.index(False) + 1 if False in local else len(mixers) + 1
+        out |= {"attention.sliding_window": max(windows), "attention.sliding_window_pattern": period}
     dense = [layer.ffn for layer in spec.layers if isinstance(layer.ffn, MLP)]
     moe = next((layer.ffn for layer in spec.layers if isinstance(layer.ffn, MoE)), None)
     out["feed_forward_length"] = dense[0].width if dense else moe.width if moe else 0
@@ -194,8 +213,8 @@ def read_spec(data: Mapping[str, Any], arch: Arch, *, tied: bool, scaling: Scali
         scaling = Yarn(_exact(data["rope.scaling.factor"]), int(data["rope.scaling.original_context_length"]),
                        mscale=log or 1.0, mscale_all_dim=log)
     window = int(data.get("attention.sliding_window", 0)) if arch.pattern else 0
-    local = data.get("attention.sliding_window_pattern") or [bool((i + 1) % arch.pattern) for i in range(depth)] \
-        if window else [False] * depth
+    period = data.get("attention.sliding_window_pattern", arch.pattern)
+    local = period if isinstance(period, list) else [bool(window) and bool((i + 1) % period) for i in range(depth)]
     layers = tuple(Layer(_mixer(data, arch, Rope(theta, scaling=scaling), window if local[i] else None, bool(window)),
                          _ffn(data, arch, i), arch.norms) for i in range(depth))
     return ModelSpec(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from ...errors import DokjaError
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 SHARD_BYTES = 5_000_000_000  # what published checkpoints keep to
-_HELD = 64 << 20  # bytes of a mapped file that may stay resident behind us
+_HELD = 16 << 20  # bytes of a mapped file that may stay resident behind us
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,5 @@ def write_shards(folder: Path, tensors: Iterable[tuple[str, int, Any]], shard_by
 
 def listing(names: Iterable[str], most: int = 20) -> str:
     """Names in a sentence, at most twenty of them."""
-    every: Iterator[str] = iter(sorted(names))
-    shown = [name for name, _ in zip(every, range(most), strict=False)]
-    rest = sum(1 for _ in every)
-    return ", ".join(shown) + (f" and {rest} more" if rest else "")
+    every = sorted(names)
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
