@@ -214,7 +214,7 @@ def llama_cpp() -> str:
 @pytest.mark.parametrize("name", SPECS)
 def test_llama_cpp_writes_the_same_tokens(tmp_path: Path, llama_cpp: str, name: str) -> None:
     made = written(tmp_path / "m.gguf", SPECS[name])
-    ids = torch.randint(1, VOCAB, (1, 24), generator=torch.Generator().manual_seed(5))
+    ids = torch.randint(1, VOCAB, (1, 24), generator=torch.Generator().manual_seed(6))
     ours = generate(made.decoder, ids.tolist(), Sampling(STEPS))[0]
     with torch.inference_mode():
         logits = made.decoder(ids)[0]
@@ -223,6 +223,5 @@ def test_llama_cpp_writes_the_same_tokens(tmp_path: Path, llama_cpp: str, name: 
                           capture_output=True, text=True, timeout=300, check=True)
     theirs = json.loads(done.stdout.splitlines()[-1])
     assert theirs["greedy"] == ours
-    # llama.cpp keeps keys and values in 16 bits, which now and then decides between two experts.
-    worst = (torch.tensor(theirs["logits"]) - logits).abs().amax(-1) / logits.abs().max()
-    assert worst.sort().values[: len(worst) * 3 // 4].max() < 1e-2
+    # llama.cpp keeps keys and values in 16 bits. The seed is one where no two experts are within that of each other.
+    assert (torch.tensor(theirs["logits"]) - logits).abs().max() < 1e-2 * logits.abs().max()
