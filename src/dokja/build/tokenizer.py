@@ -37,17 +37,17 @@ def train_tokenizer(documents: Iterable[Document], vocab: int, chat: ChatFormat,
         vocab_size=vocab, special_tokens=[END_OF_TEXT, *chat.special], show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    texts = chain(_first(documents, max_bytes), ("\n".join(text) for text in spelled), [_roles(chat) * _ROLES])
+    texts = chain(_first(documents, max_bytes), ("\n".join(text) for text in spelled), _roles(chat) * _ROLES)
     tokenizer.train_from_iterator(texts, trainer)
     return Codec(tokenizer, chat)
 
 
-def _roles(chat: ChatFormat) -> str:
-    """What the turn markers hold beside special tokens: user, assistant and line ends."""
-    text = f"{chat.user}\n{chat.assistant}\n"
+def _roles(chat: ChatFormat) -> list[str]:
+    """The words that the turn markers hold beside special tokens: user and assistant, where they are no tokens."""
+    text = f"{chat.user} {chat.assistant}"
     for marker in chat.special:
-        text = text.replace(marker, "\n")
-    return text
+        text = text.replace(marker, " ")
+    return text.split()
 
 
 def _first(documents: Iterable[Document], max_bytes: int) -> Iterator[str]:
