@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from . import ops
+from . import native, ops
 from .norm import RMSNorm
-from .rope import rotate, score_scale
+from .rope import angles, rotate, score_scale
 from .spec import Attention, LatentAttention, Mixer, ModelSpec
 
 
@@ -99,6 +99,8 @@ class MultiHeadLatentAttention(nn.Module):
 
     def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
         mixer = self.mixer
+        if cache is None and position_BT is None and (heads := self._native_heads(x_BTC)) is not None:
+            return self.out(ops.attention(*heads, window=mixer.window, scale=self.scale).flatten(2))
         length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
         q = self.q(x_BTC) if mixer.q_rank is None else self.q_up(self.q_norm(self.q_down(x_BTC)))
         q = q.unflatten(-1, (mixer.heads, -1))
@@ -121,6 +123,24 @@ class MultiHeadLatentAttention(nn.Module):
             assert position_BT is not None
             mixed = ops.attention_cached(q, k, v, position_BT, window=mixer.window, scale=self.scale)
         return self.out(mixed.flatten(2))
+
+    def _native_heads(self, x_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Queries, keys and values of a whole sequence by one kernel, None where it does not serve."""
+        mixer = self.mixer
+        partial = mixer.rope.dims is not None and mixer.rope.dims < mixer.rope_dim
+        if mixer.q_rank is None or partial:
+            return None
+        layers = self.q_down, self.q_norm, self.q_up, self.kv_down, self.kv_norm, self.kv_up
+        weights = [layer.weight for layer in layers]
+        plain = all(type(layer) in (nn.Linear, RMSNorm) for layer in layers)
+        if not (plain and native.takes(x_BTC, *weights) and native.latent_takes(x_BTC, weights)):
+            return None
+        its = native.Latent(mixer.heads, mixer.nope_dim, mixer.rope_dim, mixer.v_dim,
+                            interleaved=mixer.rope.layout == "interleaved", offset=self.q_norm.offset,
+                            q_eps=self.q_norm.eps, kv_eps=self.kv_norm.eps)
+        length = x_BTC.shape[1]
+        cos, sin = angles(mixer.rope, mixer.rope_dim, length, x_BTC)
+        return native.latent(x_BTC, weights, cos[:length], sin[:length], its)
 
 
 def build_mixer(mixer: Mixer, spec: ModelSpec) -> GroupedQueryAttention | MultiHeadLatentAttention:

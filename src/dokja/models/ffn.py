@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import ops
+from . import native, ops
 from .spec import MLP, Activation, FeedForward, MoE, Router
 
 
@@ -77,20 +77,30 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         x = x_BTC.flatten(0, -2)
-        logits = self.router(x).float()
-        scores = torch.sigmoid(logits) if self.moe.router.score == "sigmoid" else logits.softmax(-1)
-        expert, weight = route(scores, self.router_bias, self.moe.router, self.moe.active)  # type: ignore[arg-type]
-        load = expert.flatten().bincount(minlength=self.moe.experts)
+        expert, weight, load, balance = self.routed(x)
         if self.training:
             self.load_E = load
-            if not self.moe.router.bias:
-                share = scores / (scores.sum(-1, keepdim=True) + 1e-20)
-                self.balance = self.moe.experts * (load / load.sum() * share.mean(0)).sum()
+            self.balance = None if self.moe.router.bias else balance
+        shared = None if self.shared is None else self.shared(x)
         mixed = ops.experts(x, self.gate_up, self.down, expert, weight, load, activation=self.moe.activation,
-                            gate_up_bias_EF=self.gate_up_bias, down_bias_EC=self.down_bias)
-        if self.shared is not None:
-            mixed = mixed + self.shared(x)
+                            gate_up_bias_EF=self.gate_up_bias, down_bias_EC=self.down_bias, further_NC=shared)
         return mixed.view_as(x_BTC)
+
+    def routed(self, x_NC: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`route`'s choice and weights, how many tokens chose each expert, and the balance."""
+        router, matrix = self.moe.router, self.router.weight
+        bias: Tensor | None = self.router_bias  # type: ignore[assignment]
+        plain = type(self.router) is nn.Linear and self.router.bias is None
+        if plain and native.takes(x_NC, matrix) and native.router_takes(x_NC, matrix, router.groups):
+            return native.router(x_NC, matrix, bias, active=self.moe.active, groups=router.groups,
+                                 kept=router.groups_kept, softmax=router.score == "softmax", scale=router.scale)
+        logits = self.router(x_NC)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        scores = torch.sigmoid(logits) if router.score == "sigmoid" else logits.softmax(-1)
+        expert, weight = route(scores, bias, router, self.moe.active)
+        load = expert.flatten().bincount(minlength=self.moe.experts)
+        share = scores / (scores.sum(-1, keepdim=True) + 1e-20)
+        return expert, weight, load, self.moe.experts * (load / load.sum() * share.mean(0)).sum()
 
 
 def build_ffn(ffn: FeedForward, width: int) -> GatedMLP | PlainMLP | MixtureOfExperts:

@@ -22,8 +22,13 @@ class RMSNorm(nn.Module):
         """The RMSNorm of a spec over some width; eps: another epsilon than the model's."""
         return cls(width, spec.norm_eps if eps is None else eps, spec.norm_zero_centred)
 
+    @property
+    def offset(self) -> float:
+        """What is added to the weights."""
+        return 1.0 if self.zero_centred else 0.0
+
     def forward(self, x: Tensor) -> Tensor:
-        return ops.rms_norm(x, self.weight + 1.0 if self.zero_centred else self.weight, self.eps)
+        return ops.rms_norm(x, self.weight, self.eps, self.offset)
 
 
 def build_norm(spec: ModelSpec) -> RMSNorm | nn.LayerNorm:

@@ -14,11 +14,11 @@ from . import native
 from .spec import Activation
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x / rms(x) * weight over the last dimension (Zhang & Sennrich 2019)."""
+def rms_norm(x: Tensor, weight: Tensor, eps: float, offset: float = 0.0) -> Tensor:
+    """x / rms(x) * (weight + offset) over the last dimension (Zhang & Sennrich 2019)."""
     if native.takes(x, weight):
-        return native.rms_norm(x, weight, eps)
-    return F.rms_norm(x, (x.shape[-1],), weight, eps)
+        return native.rms_norm(x, weight, eps, offset)
+    return F.rms_norm(x, (x.shape[-1],), weight + offset if offset else weight, eps)
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
@@ -134,14 +134,14 @@ def grouped_linear(x_ND: Tensor, weight_EDF: Tensor, counts: list[int]) -> Tenso
 
 def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tensor, weight_NA: Tensor,
             load_E: Tensor, *, activation: Activation = "silu", gate_up_bias_EF: Tensor | None = None,
-            down_bias_EC: Tensor | None = None) -> Tensor:
-    """Each token through the experts that it chose, summed with its weights; [N, C].
+            down_bias_EC: Tensor | None = None, further_NC: Tensor | None = None) -> Tensor:
+    """Each token through the experts that it chose, summed with its weights, and with `further`; [N, C].
 
     gate_up: [E, C, 2F]; down: [E, F, C]; load_E: how many tokens chose each expert.
     """
     plain = activation == "silu" and gate_up_bias_EF is None
     if plain and native.takes(x_NC, gate_up_ECF, down_EFC, weight_NA) and native.experts_take(gate_up_ECF):
-        return native.experts(x_NC, gate_up_ECF, down_EFC, expert_NA, weight_NA)
+        return native.experts(x_NC, gate_up_ECF, down_EFC, expert_NA, weight_NA, further_NC)
     order = expert_NA.flatten().argsort(stable=True)
     token = order // expert_NA.shape[1]
     counts = load_E.tolist()
@@ -150,7 +150,8 @@ def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tens
     hidden = activate(gate_up if gate_up_bias_EF is None else gate_up + gate_up_bias_EF[expert], activation)
     out = grouped_linear(hidden, down_EFC, counts)
     out = (out if down_bias_EC is None else out + down_bias_EC[expert]) * weight_NA.flatten()[order, None].to(out.dtype)
-    return torch.zeros_like(x_NC).index_add(0, token, out)
+    mixed = torch.zeros_like(x_NC).index_add(0, token, out)
+    return mixed if further_NC is None else mixed + further_NC
 
 
 def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor, share_N: Tensor | None = None, *,

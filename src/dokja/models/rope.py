@@ -78,13 +78,18 @@ def _table(rope: Rope, dim: int, length: int, device: str) -> tuple[Tensor, Tens
         return (angles.cos() * scale).to(device), (angles.sin() * scale).to(device)
 
 
+def angles(rope: Rope, dim: int, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of `dim` rotated dimensions, [>= length, dim / 2], where `like` is."""
+    # A power of two as the table's length, so that sequences of many lengths share few tables.
+    return _table(rope, dim, 1 << max(length - 1, 1).bit_length(), str(like.device))
+
+
 def rotate(x_BTHD: Tensor, rope: Rope, position_BT: Tensor | None, length: int) -> Tensor:
     """Rotate heads by their positions: 0, 1, ... when position_BT is None, else those, all below `length`."""
     if rope.dims is not None and rope.dims < x_BTHD.shape[-1]:
         part, rest = x_BTHD.split([rope.dims, x_BTHD.shape[-1] - rope.dims], dim=-1)
         return torch.cat((rotate(part, rope, position_BT, length), rest), dim=-1)
-    # A power of two as the table's length, so that sequences of many lengths share few tables.
-    cos, sin = _table(rope, x_BTHD.shape[-1], 1 << max(length - 1, 1).bit_length(), str(x_BTHD.device))
+    cos, sin = angles(rope, x_BTHD.shape[-1], length, x_BTHD)
     if position_BT is None:
         cos, sin = cos[: x_BTHD.shape[1]], sin[: x_BTHD.shape[1]]
     else:

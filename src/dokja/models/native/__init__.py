@@ -15,8 +15,6 @@ from .build import library
 from .functions import (
     attention,
     attention_takes,
-    experts,
-    experts_take,
     gated_mlp,
     gated_mlp_takes,
     linear_cross_entropy,
@@ -25,9 +23,12 @@ from .functions import (
     rotate,
     swiglu,
 )
+from .latent import Latent, latent, latent_takes
+from .mixture import experts, experts_take, router, router_takes
 
-__all__ = ["attention", "attention_takes", "experts", "experts_take", "gated_mlp", "gated_mlp_takes",
-           "linear_cross_entropy", "muon", "off", "rms_norm", "rotate", "swiglu", "takes"]
+__all__ = ["Latent", "attention", "attention_takes", "experts", "experts_take", "gated_mlp", "gated_mlp_takes",
+           "latent", "latent_takes", "linear_cross_entropy", "muon", "off", "rms_norm", "rotate", "router",
+           "router_takes", "swiglu", "takes"]
 
 _off = False
 

@@ -13,8 +13,8 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-SOURCES = ("rows.cpp", "attention.cpp", "experts.cpp", "loss.cpp", "mlp.cpp", "muon.cpp")
-HEADERS = ("simd.h", "gemm.h")
+SOURCES = ("rows.cpp", "attention.cpp", "experts.cpp", "latent.cpp", "loss.cpp", "mlp.cpp", "muon.cpp", "router.cpp")
+HEADERS = ("simd.h", "norm.h", "gemm.h")
 # No -ffast-math: the exponential's rounding trick and infinities must survive.
 BASE_FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared",
               "-w")
@@ -92,19 +92,23 @@ def build() -> Path:
 
 _P, _I, _N, _F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
 SIGNATURES: dict[str, tuple[type, ...]] = {
-    "rms_norm": (_P, _I, _I, _I, _I, _I, _P, _F, _P, _P, _N),
-    "rms_norm_backward": (_P, _I, _I, _I, _I, _I, _P, _P, _P, _P, _P, _N),
+    "rms_norm": (_P, _I, _I, _I, _I, _I, _P, _F, _F, _P, _P, _N),
+    "rms_norm_backward": (_P, _I, _I, _I, _I, _I, _P, _F, _P, _P, _P, _P, _N),
     "swiglu": (_P, _I, _I, _P, _N),
     "swiglu_backward": (_P, _P, _I, _I, _P, _N),
     "rotate": (_P, _I, _I, _I, _I, _I, _I, _I, _P, _P, _I, _N, _N, _F, _P, _N),
     "cross_entropy": (_P, _P, _P, _P, _P, _F, _N, _P, _P, _P, _N),
     "attention": (_P, _F, _P, _P, _P, _P, _P, _P, _N),
     "attention_backward": (_P, _F, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _N),
+    "latent": (_P,) * 8 + (_N,),
+    "latent_backward": (_P,) * 10 + (_N,),
     "gated_mlp": (_P,) * 6 + (_N,),
     "gated_mlp_backward": (_P,) * 9 + (_N,),
     "muon": (_P, _I, _F, _F, _F, _N),
-    "experts": (_P,) * 9 + (_N,),
+    "experts": (_P,) * 10 + (_N,),
     "experts_backward": (_P,) * 13 + (_N,),
+    "router": (_P,) * 4 + (_F,) + (_P,) * 5 + (_N,),
+    "router_backward": (_P,) * 3 + (_F,) + (_P,) * 7 + (_N,),
 }
 
 

@@ -1,11 +1,8 @@
 // The routed experts of a mixture in one pass per expert: gather its tokens, gate and up, SwiGLU, down, weigh; then the
 // results of a token are summed in the order of its choices. All of an expert's work stays in the cache.
 //
-// A vector's lanes are tokens, so activations are transposed, [feature, lane], and the weights of the forward pass are
-// read as they lie. Shape letters: N tokens, A choices of each, E experts, C width, F hidden width.
+// Shape letters: N tokens, A choices of each, E experts, C width, F hidden width.
 #include "gemm.h"
-
-#include <vector>
 
 using namespace dokja;
 
@@ -15,75 +12,38 @@ struct Shape {
   int64_t tokens, active, experts, width, hidden;
 };
 
-constexpr int64_t PAD = 16;  // lanes of an expert are padded to this on every machine
-
 // The slots (token * active + choice) of each expert, in order. first[e]: where expert e begins among sorted slots,
-// lane[e]: where it begins among padded lanes.
+// row[e]: where it begins among rows that are padded to whole tiles.
 struct Plan {
-  std::vector<int64_t> slots, first, lane;
+  std::vector<int64_t> slots, first, row;
 
-  Plan(const Shape& s, const int64_t* expert) : slots(s.tokens * s.active), first(s.experts + 1), lane(s.experts + 1) {
+  Plan(const Shape& s, const int64_t* expert) : slots(s.tokens * s.active), first(s.experts + 1), row(s.experts + 1) {
     for (int64_t i = 0; i < s.tokens * s.active; i++) first[expert[i] + 1]++;
     for (int64_t e = 0; e < s.experts; e++) {
-      lane[e + 1] = lane[e] + round_up(first[e + 1], PAD);
+      row[e + 1] = row[e] + round_up(first[e + 1], ROWS);
       first[e + 1] += first[e];
     }
     std::vector<int64_t> next(first.begin(), first.end() - 1);
     for (int64_t i = 0; i < s.tokens * s.active; i++) slots[next[expert[i]]++] = i;
   }
   int64_t count(int64_t e) const { return first[e + 1] - first[e]; }
-  int64_t lanes(int64_t e) const { return lane[e + 1] - lane[e]; }
+  int64_t rows(int64_t e) const { return row[e + 1] - row[e]; }
 };
 
-// in [rows, columns] to out [columns, rows]; rows a multiple of W.
-void transpose_matrix(const float* in, int64_t rows, int64_t columns, float* out) {
-  for (int64_t r = 0; r < rows; r += W) {
-    const float* at[W];
-    for (int i = 0; i < W; i++) at[i] = in + (r + i) * columns;
-    pack_transposed(at, columns, 1.0f, out + r, rows);
-  }
-}
-
-// W columns of in [dim, stride] to rows out [W, dim].
-void unpack_matrix(const float* in, int64_t stride, int64_t dim, float* out) {
-  float* at[W];
-  for (int i = 0; i < W; i++) at[i] = out + i * dim;
-  unpack_transposed(in, stride, dim, splat(1.0f), at, W);
-}
-
-// Rows of x (of the tokens that own the slots) as [width, lanes], zeros in lanes without one.
-void gather_columns(const float* x, const Shape& s, const int64_t* slots, int64_t count, int64_t lanes, const float* zeros,
-                    float* out) {
-  for (int64_t i = 0; i < lanes; i += W) {
-    const float* at[W];
-    for (int j = 0; j < W; j++) at[j] = i + j < count ? x + slots[i + j] / s.active * s.width : zeros;
-    pack_transposed(at, s.width, 1.0f, out + i, lanes);
-  }
-}
-
-void gather_rows(const float* x, const Shape& s, const int64_t* slots, int64_t count, float* out) {
+// Rows of x (of the tokens that own the slots), zeros behind.
+void gather(const float* x, const Shape& s, const int64_t* slots, int64_t count, int64_t rows, float* out) {
   for (int64_t i = 0; i < count; i++) copy(x + slots[i] / s.active * s.width, s.width, out + i * s.width);
+  std::memset(out + count * s.width, 0, sizeof(float) * (rows - count) * s.width);
 }
 
-// Columns of in [width, lanes], times factor of each lane, to rows slots[..] of out.
-void scatter_columns(const float* in, const Shape& s, const int64_t* slots, int64_t count, int64_t lanes,
-                     const float* factor, float* out) {
-  for (int64_t i = 0; i < count; i += W) {
-    const int n = (int)std::min<int64_t>(W, count - i);
-    float* at[W];
-    for (int j = 0; j < n; j++) at[j] = out + slots[i + j] * s.width;
-    unpack_transposed(in + i, lanes, s.width, factor ? load(factor + i) : splat(1.0f), at, n);
-  }
-}
-
-// out[token] = sum of its slots, choice by choice.
-void sum_slots(const float* slots, const Shape& s, int threads, float* out) {
+// out[token] = sum of its slots, choice by choice, and of its row of `further` (may be null).
+void sum_slots(const float* slots, const Shape& s, const float* further, int threads, float* out) {
   parallel(s.tokens, threads, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; t++)
       vectors(s.width, [&](int64_t i, int n) {
         Vec total = load_n(slots + t * s.active * s.width + i, n);
         for (int64_t a = 1; a < s.active; a++) total += load_n(slots + (t * s.active + a) * s.width + i, n);
-        store_n(out + t * s.width + i, total, n);
+        store_n(out + t * s.width + i, further ? total + load_n(further + t * s.width + i, n) : total, n);
       });
   });
 }
@@ -94,11 +54,11 @@ Shape shape_of(const int64_t* p) { return {p[0], p[1], p[2], p[3], p[4]}; }
 
 extern "C" {
 
-// x: [N, C]; gate_up: [E, C, 2F]; down: [E, F, C]; expert, weight: [N, A]. before: [lanes, 2F], kept for the backward
-// pass, where lanes <= N * A + 16 E; slots: [N * A, C], for the use of this call; out: [N, C]. C is a multiple of 16, F
-// of 8. Returns 1 when an expert is out of range.
+// x: [N, C]; gate_up: [E, C, 2F]; down: [E, F, C]; expert, weight: [N, A]; further: [N, C] to be added, or null. before:
+// [rows, 2F], kept for the backward pass, where rows <= N * A + 8 E; slots: [N * A, C], for the use of this call; out:
+// [N, C]. C and F are multiples of 8. Returns 1 when an expert is out of range.
 int dokja_experts(const int64_t* shape, const float* x, const float* gate_up, const float* down, const int64_t* expert,
-                  const float* weight, float* before, float* slots, float* out, int threads) {
+                  const float* weight, const float* further, float* before, float* slots, float* out, int threads) {
   const Shape s = shape_of(shape);
   for (int64_t i = 0; i < s.tokens * s.active; i++)
     if (expert[i] < 0 || expert[i] >= s.experts) return 1;
@@ -106,23 +66,24 @@ int dokja_experts(const int64_t* shape, const float* x, const float* gate_up, co
   const int64_t C = s.width, F = s.hidden;
   parallel(s.experts, threads, [&](int64_t begin, int64_t end, int) {
     for (int64_t e = begin; e < end; e++) {
-      const int64_t count = plan.count(e), lanes = plan.lanes(e), *mine = plan.slots.data() + plan.first[e];
-      float* input = thread_scratch().get((C + F + C + 1) * lanes + C);
-      float *act = input + C * lanes, *output = act + F * lanes, *weights = output + C * lanes;
-      float *zeros = weights + lanes, *hidden = before + plan.lane[e] * 2 * F;
-      std::memset(zeros, 0, sizeof(float) * C);
-      gather_columns(x, s, mine, count, lanes, zeros, input);
-      gemm<1>(2 * F, lanes, C, gate_up + e * C * 2 * F, 2 * F, input, lanes, hidden, lanes, false);
-      vectors(F * lanes, [&](int64_t i, int n) {
-        const Vec gate = load_n(hidden + i, n);
-        store_n(act + i, gate * sigmoid(gate) * load_n(hidden + F * lanes + i, n), n);
-      });
-      gemm<1>(C, lanes, F, down + e * F * C, C, act, lanes, output, lanes, false);
-      for (int64_t i = 0; i < lanes; i++) weights[i] = i < count ? weight[mine[i]] : 0.0f;
-      scatter_columns(output, s, mine, count, lanes, weights, slots);
+      const int64_t count = plan.count(e), rows = plan.rows(e), *mine = plan.slots.data() + plan.first[e];
+      float* input = thread_scratch().get((2 * C + F) * rows);
+      float *act = input + C * rows, *output = act + F * rows, *hidden = before + plan.row[e] * 2 * F;
+      gather(x, s, mine, count, rows, input);
+      gemm_rows(rows, 2 * F, C, input, C, gate_up + e * C * 2 * F, 2 * F, hidden, 2 * F, false);
+      for (int64_t r = 0; r < rows; r++)
+        vectors(F, [&](int64_t i, int n) {
+          const Vec gate = load_n(hidden + r * 2 * F + i, n);
+          store_n(act + r * F + i, gate * sigmoid(gate) * load_n(hidden + r * 2 * F + F + i, n), n);
+        });
+      gemm_rows(rows, C, F, act, F, down + e * F * C, C, output, C, false);
+      for (int64_t r = 0; r < count; r++) {
+        const float share = weight[mine[r]];
+        vectors(C, [&](int64_t i, int n) { store_n(slots + mine[r] * C + i, load_n(output + r * C + i, n) * share, n); });
+      }
     }
   });
-  sum_slots(slots, s, threads, out);
+  sum_slots(slots, s, further, threads, out);
   return 0;
 }
 
@@ -135,50 +96,41 @@ int dokja_experts_backward(const int64_t* shape, const float* x, const float* ga
   const int64_t C = s.width, F = s.hidden;
   parallel(s.experts, threads, [&](int64_t begin, int64_t end, int) {
     for (int64_t e = begin; e < end; e++) {
-      const int64_t count = plan.count(e), lanes = plan.lanes(e), *mine = plan.slots.data() + plan.first[e];
-      float* rows = thread_scratch().get((4 * C + 8 * F + 2) * lanes + 3 * C * F + C);
-      float *columns = rows + C * lanes, *act = columns + C * lanes, *dact = act + F * lanes;
-      float *dhidden = dact + F * lanes, *act_rows = dhidden + 2 * F * lanes, *dhidden_rows = act_rows + F * lanes;
-      float *dinput = dhidden_rows + 2 * F * lanes, *weights = dinput + C * lanes, *dweights = weights + lanes;
-      float *down_t = dweights + lanes, *gate_up_t = down_t + C * F, *zeros = gate_up_t + 2 * C * F;
-      const float* hidden = before + plan.lane[e] * 2 * F;
-      std::memset(zeros, 0, sizeof(float) * C);
-      for (int64_t i = 0; i < lanes; i++) weights[i] = i < count ? weight[mine[i]] : 0.0f;
+      const int64_t count = plan.count(e), rows = plan.rows(e), *mine = plan.slots.data() + plan.first[e];
+      const int64_t up = Panels::size(C, F), in = Panels::size(2 * F, C);
+      float* gathered = thread_scratch().get((2 * C + 4 * F) * rows + up + in);
+      float *dinput = gathered + C * rows, *act = dinput + C * rows, *dact = act + F * rows, *dhidden = dact + F * rows;
+      float *down_t = dhidden + 2 * F * rows, *gate_up_t = down_t + up;
+      const float* hidden = before + plan.row[e] * 2 * F;
       // Through down: the gradient of what SwiGLU gave, before the router's weight is counted.
-      gather_columns(g, s, mine, count, lanes, zeros, columns);
-      for (int64_t c = 0; c < C; c += W) unpack_matrix(down + e * F * C + c, C, F, down_t + c * F);
-      gemm<1>(F, lanes, C, down_t, F, columns, lanes, dact, lanes, false);
+      gather(g, s, mine, count, rows, gathered);
+      Panels::pack_transpose(down + e * F * C, F, C, down_t);
+      Panels::multiply(rows, F, C, gathered, C, down_t, dact, F);
       // Through SwiGLU; the gradient of the router's weight is <act, dact>, which spares the expert's output.
-      for (int64_t i = 0; i < lanes; i += W) {
-        const Vec scale = load(weights + i);
+      for (int64_t r = 0; r < rows; r++) {
+        const float share = r < count ? weight[mine[r]] : 0.0f;
         Vec dot = {};
-        for (int64_t f = 0; f < F; f++) {
-          const Vec gate = load(hidden + f * lanes + i), up = load(hidden + (F + f) * lanes + i);
-          const Vec sig = sigmoid(gate), silu = gate * sig, d = load(dact + f * lanes + i);
+        vectors(F, [&](int64_t i, int n) {
+          const Vec gate = load_n(hidden + r * 2 * F + i, n), up = load_n(hidden + r * 2 * F + F + i, n);
+          const Vec sig = sigmoid(gate), silu = gate * sig, d = load_n(dact + r * F + i, n);
           dot += silu * up * d;
-          store(act + f * lanes + i, silu * up * scale);
-          store(dhidden + f * lanes + i, d * scale * up * (sig + silu * (1.0f - sig)));
-          store(dhidden + (F + f) * lanes + i, d * scale * silu);
-        }
-        store(dweights + i, dot);
+          store_n(act + r * F + i, silu * up * share, n);
+          store_n(dhidden + r * 2 * F + i, d * share * up * (sig + silu * (1.0f - sig)), n);
+          store_n(dhidden + r * 2 * F + F + i, d * share * silu, n);
+        });
+        if (r < count) dweight[mine[r]] = sum(dot);
       }
-      for (int64_t i = 0; i < count; i++) dweight[mine[i]] = dweights[i];
       // Gradients of the two matrices: sums over rows.
-      gather_rows(g, s, mine, count, rows);
-      for (int64_t i = 0; i < lanes; i += W) {
-        unpack_matrix(act + i, lanes, F, act_rows + i * F);
-        unpack_matrix(dhidden + i, lanes, 2 * F, dhidden_rows + i * 2 * F);
-      }
-      gemm<1>(F, C, count, act_rows, F, rows, C, ddown + e * F * C, C, false);
-      gather_rows(x, s, mine, count, rows);
-      gemm<1>(C, 2 * F, count, rows, C, dhidden_rows, 2 * F, dgate_up + e * C * 2 * F, 2 * F, false);
+      gemm<1>(F, C, count, act, F, gathered, C, ddown + e * F * C, C, false);
+      gather(x, s, mine, count, rows, gathered);
+      gemm<1>(C, 2 * F, count, gathered, C, dhidden, 2 * F, dgate_up + e * C * 2 * F, 2 * F, false);
       // Through gate and up.
-      transpose_matrix(gate_up + e * C * 2 * F, C, 2 * F, gate_up_t);
-      gemm<1>(C, lanes, 2 * F, gate_up_t, C, dhidden, lanes, dinput, lanes, false);
-      scatter_columns(dinput, s, mine, count, lanes, nullptr, slots);
+      Panels::pack_transpose(gate_up + e * C * 2 * F, C, 2 * F, gate_up_t);
+      Panels::multiply(rows, C, 2 * F, dhidden, 2 * F, gate_up_t, dinput, C);
+      for (int64_t r = 0; r < count; r++) copy(dinput + r * C, C, slots + mine[r] * C);
     }
   });
-  sum_slots(slots, s, threads, dx);
+  sum_slots(slots, s, nullptr, threads, dx);
   return 0;
 }
 

@@ -40,7 +40,12 @@ def _two_levels(x: Tensor) -> tuple[Tensor, tuple[int, int, int, int]]:
     return x, (x.numel() // (inner * x.shape[-1]), x.stride(-3), inner, x.stride(-2))
 
 
-def _match(name: str, fits: bool) -> None:
+def summed(parts: Tensor) -> Tensor:
+    """The sum over threads."""
+    return parts[0] if len(parts) == 1 else parts.sum(0)
+
+
+def match(name: str, fits: bool) -> None:
     """Kernels trust their shapes, so these are checked before memory is read."""
     if not fits:
         raise ValueError(f"{name}: the shapes do not fit together")
@@ -48,13 +53,14 @@ def _match(name: str, fits: bool) -> None:
 
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, offset: float) -> Tensor:
         x, rows = _two_levels(x)
         weight = weight.contiguous()
         out = torch.empty(x.shape)
         scale = torch.empty(x.numel() // x.shape[-1])
-        call("rms_norm", x, *rows, x.shape[-1], weight, eps, out, scale)
+        call("rms_norm", x, *rows, x.shape[-1], weight, offset, eps, out, scale)
         ctx.save_for_backward(x, weight, scale)
+        ctx.offset = offset
         return out
 
     @staticmethod
@@ -63,8 +69,8 @@ class _RMSNorm(torch.autograd.Function):
         x, weight, scale = ctx.saved_tensors
         x, rows = _two_levels(x)
         dx, dweight = torch.empty(x.shape), torch.empty(torch.get_num_threads(), x.shape[-1])
-        call("rms_norm_backward", x, *rows, x.shape[-1], weight, scale, grad.contiguous(), dx, dweight)
-        return dx, dweight.sum(0), None
+        call("rms_norm_backward", x, *rows, x.shape[-1], weight, ctx.offset, scale, grad.contiguous(), dx, dweight)
+        return dx, summed(dweight), None, None
 
 
 class _SwiGLU(torch.autograd.Function):
@@ -167,39 +173,10 @@ class _Attention(torch.autograd.Function):
         return dq, dk, dv, None, None
 
 
-def experts_take(gate_up_ECF: Tensor) -> bool:
-    """Whether the kernel's tiles hold these widths."""
-    return gate_up_ECF.shape[1] % 16 == 0 and gate_up_ECF.shape[2] % 16 == 0
-
-
-class _Experts(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gate_up: Tensor, down: Tensor, expert: Tensor, weight: Tensor) -> Tensor:
-        kept = [tensor.contiguous() for tensor in (x, gate_up, down, expert, weight)]
-        count, hidden = expert.numel(), down.shape[1]
-        shape = (ctypes.c_int64 * 5)(*expert.shape, *down.shape[:1], x.shape[1], hidden)
-        before, out = torch.empty(count + 16 * down.shape[0], 2 * hidden), torch.empty(x.shape)
-        call("experts", shape, *kept, before, torch.empty(count, x.shape[1]), out)
-        ctx.save_for_backward(*kept, before)
-        ctx.kernel_shape = shape
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *kept, before = ctx.saved_tensors
-        x, gate_up, down, expert, weight = kept
-        dx, dgate_up, ddown, dweight = (torch.empty(of.shape) for of in (x, gate_up, down, weight))
-        slots = torch.empty(expert.numel(), x.shape[1])
-        arguments = (*kept, before, grad.contiguous(), slots, dx, dgate_up, ddown, dweight)
-        call("experts_backward", ctx.kernel_shape, *arguments)
-        return dx, dgate_up, ddown, None, dweight
-
-
 def gated_mlp_takes(x: Tensor, down_CF: Tensor) -> bool:
     """Whether the kernel's tiles hold these shapes, and the matrices the cache."""
     width, hidden = down_CF.shape
-    return width % 16 == 0 and hidden % 8 == 0 and (x.numel() // width) % 8 == 0 and down_CF.numel() <= 1 << 17
+    return width % 8 == hidden % 8 == 0 and (x.numel() // width) % 8 == 0 and down_CF.numel() <= 1 << 17
 
 
 class _GatedMLP(torch.autograd.Function):
@@ -218,33 +195,32 @@ class _GatedMLP(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, gate_up, down, before = ctx.saved_tensors
-        (width, hidden), threads = down.shape, torch.get_num_threads()
-        dx, dgate_up = torch.empty(x.shape), torch.zeros(threads, *gate_up.shape)
-        ddown = torch.zeros(threads, width, hidden + -hidden % 16)
+        threads, dx = torch.get_num_threads(), torch.empty(x.shape)
+        dgate_up, ddown = (torch.zeros(threads, *of.shape) for of in (gate_up, down))
         call("gated_mlp_backward", ctx.kernel_shape, x, gate_up, down, before, grad.contiguous(), dx, dgate_up, ddown)
-        return dx, dgate_up.sum(0), ddown.sum(0)[:, :hidden].contiguous()
+        return dx, summed(dgate_up), summed(ddown)
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    _match("rms_norm", weight.shape == x.shape[-1:])
-    return _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+def rms_norm(x: Tensor, weight: Tensor, eps: float, offset: float) -> Tensor:
+    match("rms_norm", weight.shape == x.shape[-1:])
+    return _RMSNorm.apply(x, weight, eps, offset)  # type: ignore[no-untyped-call]
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
-    _match("swiglu", gate_up.shape[-1] % 2 == 0)
+    match("swiglu", gate_up.shape[-1] % 2 == 0)
     return _SwiGLU.apply(gate_up)  # type: ignore[no-untyped-call]
 
 
 def gated_mlp(x: Tensor, gate_up_FC: Tensor, down_CF: Tensor) -> Tensor:
     width, hidden = down_CF.shape
-    _match("gated_mlp", gate_up_FC.shape == (2 * hidden, width) and x.shape[-1] == width)
+    match("gated_mlp", gate_up_FC.shape == (2 * hidden, width) and x.shape[-1] == width)
     return _GatedMLP.apply(x, gate_up_FC, down_CF)  # type: ignore[no-untyped-call]
 
 
 def rotate(x_BTHD: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tensor:
     batch, length, _, dim = x_BTHD.shape
     half = dim // 2
-    _match("rotate", cos.shape == sin.shape and cos.shape in ((length, half), (batch, length, half)) and dim % 2 == 0)
+    match("rotate", cos.shape == sin.shape and cos.shape in ((length, half), (batch, length, half)) and dim % 2 == 0)
     return _Rotate.apply(x_BTHD, cos, sin, interleaved)  # type: ignore[no-untyped-call]
 
 
@@ -252,7 +228,7 @@ def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor,
                          share_N: Tensor | None = None) -> Tensor:
     """Sum of -log softmax(scale * hidden @ weight.T)[target], each row times its share."""
     fits = target_N.shape == hidden_NC.shape[:1] and hidden_NC.shape[1] == weight_VC.shape[1]
-    _match("linear_cross_entropy", fits and target_N.dtype is torch.int64)
+    match("linear_cross_entropy", fits and target_N.dtype is torch.int64)
     learning = torch.is_grad_enabled() and (hidden_NC.requires_grad or weight_VC.requires_grad)
     arguments = (hidden_NC, weight_VC, target_N, share_N, scale, learning)
     return _LinearCrossEntropy.apply(*arguments)  # type: ignore[no-untyped-call]
@@ -261,16 +237,8 @@ def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor,
 def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, window: int | None, scale: float) -> Tensor:
     batch, length, heads, dim = q_BTHD.shape
     fits = k_BTKD.shape[:2] == v_BTKD.shape[:2] == (batch, length) and k_BTKD.shape[2] == v_BTKD.shape[2]
-    _match("attention", fits and k_BTKD.shape[3] == dim and heads % k_BTKD.shape[2] == 0)
+    match("attention", fits and k_BTKD.shape[3] == dim and heads % k_BTKD.shape[2] == 0)
     return _Attention.apply(q_BTHD, k_BTKD, v_BTKD, window or length, scale)  # type: ignore[no-untyped-call]
-
-
-def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tensor, weight_NA: Tensor) -> Tensor:
-    experts, width, hidden = gate_up_ECF.shape
-    fits = down_EFC.shape == (experts, hidden // 2, width) and x_NC.shape == (expert_NA.shape[0], width)
-    _match("experts", fits and expert_NA.shape == weight_NA.shape and expert_NA.dtype is torch.int64)
-    arguments = (x_NC, gate_up_ECF, down_EFC, expert_NA, weight_NA)
-    return _Experts.apply(*arguments)  # type: ignore[no-untyped-call]
 
 
 def muon(parts: list[tuple[Tensor, Tensor, Tensor]], momentum: float, size: float, decay: float) -> None:
@@ -280,7 +248,7 @@ def muon(parts: list[tuple[Tensor, Tensor, Tensor]], momentum: float, size: floa
     """
     table = []
     for parameter, gradient, kept in parts:
-        _match("muon", parameter.stride() == gradient.stride() == kept.stride()
+        match("muon", parameter.stride() == gradient.stride() == kept.stride()
                and parameter.shape == gradient.shape == kept.shape and parameter.stride(-1) == 1)
         count, apart = (parameter.shape[0], parameter.stride(0)) if parameter.dim() == 3 else (1, 0)
         addresses = parameter.data_ptr(), gradient.data_ptr(), kept.data_ptr()

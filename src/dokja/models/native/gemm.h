@@ -3,6 +3,8 @@
 
 #include "simd.h"
 
+#include <vector>
+
 namespace dokja {
 
 // Rows of a tile: 8 x 3 accumulators fill AVX-512's and NEON's 32 registers, 4 x 3 the 16 of AVX2.
@@ -11,21 +13,35 @@ constexpr int64_t ROWS = 8;  // what callers pad rows to, on every machine
 
 inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// One tile of TILE rows and N vectors. Every element is one chain of fused multiply-adds over k in order, so its bits
-// do not depend on where in a tile it falls. AM is the step from row to row of a, 0 when only `am` knows it.
-template <int64_t AM, int N>
+// The vector at p, of which only the first `last` lanes exist if CUT.
+template <bool CUT> inline Vec load_cut(const float* p, int last) {
+  if constexpr (CUT) return load(p, last);
+  else return load(p);
+}
+template <bool CUT> inline void store_cut(float* p, Vec v, int last) {
+  if constexpr (CUT) store(p, v, last);
+  else store(p, v);
+}
+
+// One tile of TILE rows and N vectors, the last of `last` lanes if CUT. Every element is one chain of fused
+// multiply-adds over k in order, so its bits do not depend on where in a tile it falls. AM is the step from row to row
+// of a, 0 when only `am` knows it.
+template <int64_t AM, int N, bool CUT>
 inline void tile(int64_t depth, const float* a, int64_t am, int64_t ak, const float* b, int64_t bk, float* c, int64_t cm,
-                 bool add) {
+                 bool add, int last) {
   const int64_t step = AM ? AM : am;
   Vec sum[TILE][N];
 #pragma GCC unroll 8
-  for (int m = 0; m < TILE; m++)
-#pragma GCC unroll 3
-    for (int n = 0; n < N; n++) sum[m][n] = add ? load(c + m * cm + n * W) : Vec{};
+  for (int m = 0; m < TILE; m++) {
+#pragma GCC unroll 2
+    for (int n = 0; n < N - 1; n++) sum[m][n] = add ? load(c + m * cm + n * W) : Vec{};
+    sum[m][N - 1] = add ? load_cut<CUT>(c + m * cm + (N - 1) * W, last) : Vec{};
+  }
   for (int64_t k = 0; k < depth; k++, a += ak, b += bk) {
     Vec right[N];
-#pragma GCC unroll 3
-    for (int n = 0; n < N; n++) right[n] = load(b + n * W);
+#pragma GCC unroll 2
+    for (int n = 0; n < N - 1; n++) right[n] = load(b + n * W);
+    right[N - 1] = load_cut<CUT>(b + (N - 1) * W, last);
 #pragma GCC unroll 8
     for (int m = 0; m < TILE; m++) {
       const Vec left = splat(a[m * step]);
@@ -34,22 +50,29 @@ inline void tile(int64_t depth, const float* a, int64_t am, int64_t ak, const fl
     }
   }
 #pragma GCC unroll 8
-  for (int m = 0; m < TILE; m++)
-#pragma GCC unroll 3
-    for (int n = 0; n < N; n++) store(c + m * cm + n * W, sum[m][n]);
+  for (int m = 0; m < TILE; m++) {
+#pragma GCC unroll 2
+    for (int n = 0; n < N - 1; n++) store(c + m * cm + n * W, sum[m][n]);
+    store_cut<CUT>(c + m * cm + (N - 1) * W, sum[m][N - 1], last);
+  }
 }
 
-// c[m, n] (+)= sum over k of a[m * am + k * ak] * b[k * bk + n]. m is a multiple of ROWS, n of W.
+// c[m, n] (+)= sum over k of a[m * am + k * ak] * b[k * bk + n]. m is a multiple of ROWS.
 template <int64_t AM>
 inline void gemm_strided(int64_t m, int64_t n, int64_t depth, const float* a, int64_t am, int64_t ak, const float* b,
                          int64_t bk, float* c, int64_t cm, bool add) {
   for (int64_t j = 0; j < n;) {
-    const int64_t left = (n - j) / W;
+    const int64_t left = (n - j + W - 1) / W;
     const int width = left == 4 ? 2 : left < 3 ? (int)left : 3;
+    const int last = (int)std::min<int64_t>(W, n - j - (width - 1) * W);
     for (int64_t i = 0; i < m; i += TILE) {
-      if (width == 3) tile<AM, 3>(depth, a + i * am, am, ak, b + j, bk, c + i * cm + j, cm, add);
-      else if (width == 2) tile<AM, 2>(depth, a + i * am, am, ak, b + j, bk, c + i * cm + j, cm, add);
-      else tile<AM, 1>(depth, a + i * am, am, ak, b + j, bk, c + i * cm + j, cm, add);
+      const auto run = [&](auto vectors, auto cut) {
+        tile<AM, vectors(), cut()>(depth, a + i * am, am, ak, b + j, bk, c + i * cm + j, cm, add, last);
+      };
+      const auto choose = [&](auto vectors) { last < W ? run(vectors, std::true_type()) : run(vectors, std::false_type()); };
+      if (width == 3) choose(std::integral_constant<int, 3>());
+      else if (width == 2) choose(std::integral_constant<int, 2>());
+      else choose(std::integral_constant<int, 1>());
     }
     j += width * W;
   }
@@ -95,5 +118,48 @@ inline void unpack_transposed(const float* in, int64_t stride, int64_t dim, Vec 
 inline void copy(const float* from, int64_t n, float* to) {
   vectors(n, [&](int64_t i, int part) { store_n(to + i, load_n(from + i, part), part); });
 }
+
+// The right side of a product, packed once for many rows: as panels of WIDE columns, each [depth, its columns], zeros
+// behind the last column.
+struct Panels {
+  static constexpr int64_t WIDE = 3 * W, DEPTH = 192;  // DEPTH rows of a panel stay in the nearest cache
+  static int64_t size(int64_t depth, int64_t n) { return depth * round_up(n, W); }
+
+  // b [depth, n].
+  static void pack(const float* b, int64_t depth, int64_t n, float* out) {
+    for (int64_t j = 0, padded = round_up(n, W); j < padded; j += WIDE) {
+      const int64_t wide = std::min(WIDE, padded - j), filled = std::min(wide, n - j);
+      for (int64_t k = 0; k < depth; k++) {
+        float* to = out + j * depth + k * wide;
+        copy(b + k * n + j, filled, to);
+        for (int64_t i = filled; i < wide; i++) to[i] = 0.0f;
+      }
+    }
+  }
+
+  // The transpose of w [n, depth].
+  static void pack_transpose(const float* w, int64_t n, int64_t depth, float* out) {
+    const std::vector<float> zeros(n % W ? depth : 0);
+    for (int64_t j = 0, padded = round_up(n, W); j < padded; j += WIDE) {
+      const int64_t wide = std::min(WIDE, padded - j);
+      for (int64_t i = 0; i < wide; i += W) {
+        const float* at[W];
+        for (int64_t k = 0; k < W; k++) at[k] = j + i + k < n ? w + (j + i + k) * depth : zeros.data();
+        pack_transposed(at, depth, 1.0f, out + j * depth + i, wide);
+      }
+    }
+  }
+
+  // c [m, n] = a [m, depth] @ the packed right side.
+  static void multiply(int64_t m, int64_t n, int64_t depth, const float* a, int64_t am, const float* packed, float* c,
+                       int64_t cm) {
+    for (int64_t j = 0, padded = round_up(n, W); j < padded; j += WIDE) {
+      const int64_t wide = std::min(WIDE, padded - j);
+      for (int64_t k = 0; k < depth; k += DEPTH)
+        gemm_rows(m, std::min(WIDE, n - j), std::min(DEPTH, depth - k), a + k, am, packed + j * depth + k * wide, wide,
+                  c + j, cm, k > 0);
+    }
+  }
+};
 
 }  // namespace dokja

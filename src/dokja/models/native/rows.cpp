@@ -1,51 +1,32 @@
 // Kernels that go row by row: RMS norm, SwiGLU, rotary positions.
 // A row's result never depends on its neighbours, nor on the number of threads (sums over rows do on the latter).
-#include "simd.h"
+#include "norm.h"
 
 using namespace dokja;
 
 extern "C" {
 
-// x: [outer, inner, width] with strides; y, g and dx contiguous. rstd: [outer * inner].
+// x: [outer, inner, width] with strides; y, g and dx contiguous; offset: added to the weights. rstd: [outer * inner].
 int dokja_rms_norm(const float* x, int64_t outer, int64_t outer_stride, int64_t inner, int64_t inner_stride,
-                    int64_t width, const float* weight, float eps, float* y, float* rstd, int threads) {
-  parallel(outer * inner, threads, [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; row++) {
-      const float* in = x + row / inner * outer_stride + row % inner * inner_stride;
-      float* out = y + row * width;
-      Vec squares = {};
-      vectors(width, [&](int64_t i, int n) { const Vec v = load_n(in + i, n); squares += v * v; });
-      const float scale = 1.0f / std::sqrt(sum(squares) / (float)width + eps);
-      rstd[row] = scale;
-      vectors(width, [&](int64_t i, int n) { store_n(out + i, load_n(in + i, n) * scale * load_n(weight + i, n), n); });
-    }
+                   int64_t width, const float* weight, float offset, float eps, float* y, float* rstd, int threads) {
+  parallel(outer, threads, [&](int64_t begin, int64_t end, int) {
+    for (int64_t o = begin; o < end; o++)
+      for (int64_t i = 0, row = o * inner; i < inner; i++, row++)
+        rstd[row] = rms_norm(x + o * outer_stride + i * inner_stride, width, weight, offset, eps, y + row * width);
   });
   return 0;
 }
 
 // dweight: [threads, width], to be summed over threads by the caller.
 int dokja_rms_norm_backward(const float* x, int64_t outer, int64_t outer_stride, int64_t inner, int64_t inner_stride,
-                             int64_t width, const float* weight, const float* rstd, const float* g, float* dx,
-                             float* dweight, int threads) {
+                            int64_t width, const float* weight, float offset, const float* rstd, const float* g,
+                            float* dx, float* dweight, int threads) {
   std::memset(dweight, 0, sizeof(float) * threads * width);
-  parallel(outer * inner, threads, [&](int64_t begin, int64_t end, int thread) {
-    float* dw = dweight + thread * width;
-    for (int64_t row = begin; row < end; row++) {
-      const float* in = x + row / inner * outer_stride + row % inner * inner_stride;
-      const float* up = g + row * width;
-      float* out = dx + row * width;
-      const float scale = rstd[row];
-      Vec dot = {};
-      vectors(width, [&](int64_t i, int n) {
-        const Vec gx = load_n(up + i, n) * load_n(in + i, n);
-        dot += gx * load_n(weight + i, n);
-        store_n(dw + i, load_n(dw + i, n) + gx * scale, n);
-      });
-      const float pull = sum(dot) * scale * scale / (float)width;
-      vectors(width, [&](int64_t i, int n) {
-        store_n(out + i, (load_n(up + i, n) * load_n(weight + i, n) - load_n(in + i, n) * pull) * scale, n);
-      });
-    }
+  parallel(outer, threads, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t o = begin; o < end; o++)
+      for (int64_t i = 0, row = o * inner; i < inner; i++, row++)
+        rms_norm_backward(x + o * outer_stride + i * inner_stride, width, weight, offset, rstd[row], g + row * width,
+                          nullptr, dx + row * width, dweight + thread * width);
   });
   return 0;
 }

@@ -1,0 +1,123 @@
+"""The kernels of a mixture and of latent attention against PyTorch's path, judged by PyTorch's path in float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_native import check
+from torch import Tensor, nn
+
+from dokja.models import native, ops
+from dokja.models.attention import MultiHeadLatentAttention
+from dokja.models.families import family
+from dokja.models.ffn import MixtureOfExperts
+from dokja.models.native.build import library
+from dokja.models.scaling import scaled
+from dokja.models.spec import LatentAttention, MoE, Rope, Router
+
+pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(("tokens", "active", "experts", "width", "hidden"), [
+    (1, 1, 1, 16, 8), (37, 2, 5, 24, 24), (64, 3, 40, 48, 16), (200, 2, 4, 128, 48), (200, 2, 4, 72, 40)])
+def test_experts(tokens: int, active: int, experts: int, width: int, hidden: int, shared: bool) -> None:
+    x, weight = torch.randn(tokens, width), torch.rand(tokens, active)
+    gate_up, down = torch.randn(experts, width, 2 * hidden) * 0.2, torch.randn(experts, hidden, width) * 0.2
+    expert = torch.rand(tokens, experts).topk(active).indices
+    load = expert.flatten().bincount(minlength=experts)
+
+    def forward(x: Tensor, gate_up: Tensor, down: Tensor, weight: Tensor, further: Tensor | None = None) -> Tensor:
+        if x.dtype is torch.float64:  # F.grouped_mm knows no float64
+            grouped = torch.stack([ops.swiglu(x @ one) @ two for one, two in zip(gate_up, down, strict=True)], dim=1)
+            chosen = grouped.gather(1, expert[..., None].expand(-1, -1, width))
+            mixed = (chosen * weight[..., None]).sum(1)
+            return mixed if further is None else mixed + further
+        return ops.experts(x, gate_up, down, expert, weight, load, further_NC=further)
+
+    check(forward, x, gate_up, down, weight, *([torch.randn(tokens, width)] if shared else []))
+
+
+class Routed(nn.Module):
+    """Only the router of a mixture."""
+
+    def __init__(self, mixture: MixtureOfExperts) -> None:
+        super().__init__()
+        self.mixture = mixture
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.mixture.routed(x)
+
+
+def router_module(router: Router, active: int, experts: int, width: int) -> MixtureOfExperts:
+    moe = MoE(experts=experts, active=active, width=16, shared=0, router=router)
+    return MixtureOfExperts(width, moe)
+
+
+@pytest.mark.parametrize("score", ["sigmoid", "softmax"])
+@pytest.mark.parametrize(("bias", "groups", "kept", "active", "experts", "width"), [
+    (False, 1, 1, 2, 32, 64), (False, 8, 4, 2, 48, 80), (True, 4, 2, 3, 24, 40), (True, 1, 1, 1, 8, 16)])
+def test_router(score: str, bias: bool, groups: int, kept: int, active: int, experts: int, width: int) -> None:
+    router = Router(bias=bias, groups=groups, groups_kept=kept, scale=2.5, score=score)  # type: ignore[arg-type]
+    module = router_module(router, active, experts, width)
+    if bias:
+        nn.init.normal_(module.get_buffer("router_bias"), std=0.3)
+    x, matrix = torch.randn(200, width), torch.randn(experts, width) * width**-0.5
+    chosen: list[tuple[Tensor, Tensor]] = []
+
+    def forward(x: Tensor, matrix: Tensor) -> Tensor:
+        buffers = {f"mixture.{name}": buffer.to(x.dtype) for name, buffer in module.named_buffers()}
+        tensors = {"mixture.router.weight": matrix} | buffers
+        expert, weight, load, balance = torch.func.functional_call(Routed(module), tensors, (x,))
+        chosen.append((expert.sort(-1).values, load))
+        # Choices come in any order: what each expert got of each token.
+        spread = torch.zeros(x.shape[0], experts, dtype=x.dtype).scatter(1, expert, weight)
+        return torch.cat((spread, (balance * 10).expand(1, experts)))
+
+    check(forward, x, matrix)
+    for expert, load in chosen[1:]:
+        assert torch.equal(expert, chosen[0][0])
+        assert torch.equal(load, chosen[0][1])
+
+
+def test_router_of_scores_that_are_no_numbers_stays_in_range() -> None:
+    module = router_module(Router(bias=False), 2, 8, 16)
+    expert, _, load, _ = module.routed(torch.full((8, 16), float("nan")))
+    assert int(expert.max()) < 8
+    assert int(load.sum()) == 16
+
+
+@pytest.mark.parametrize("layout", ["interleaved", "half"])
+@pytest.mark.parametrize(("width", "q_rank", "kv_rank", "nope", "value", "batch", "length"), [
+    (64, 32, 32, 32, 32, 2, 136), (72, 40, 24, 40, 24, 3, 8), (16, 8, 8, 16, 16, 8, 5)])
+def test_latent_attention(layout: str, width: int, q_rank: int, kv_rank: int, nope: int, value: int, batch: int,
+                          length: int) -> None:
+    for zero_centred in (False, True):
+        rope = Rope(theta=10000, layout=layout)  # type: ignore[arg-type]
+        mixer = LatentAttention(heads=2, q_rank=q_rank, kv_rank=kv_rank, nope_dim=nope, rope_dim=16, v_dim=value,
+                                rope=rope, window=None)
+        spec = replace(scaled(family("vaetki").spec, 2_000_000, context=256), width=width,
+                       norm_zero_centred=zero_centred)
+        module = MultiHeadLatentAttention(mixer, spec)
+        names = [name for name, _ in module.named_parameters()]
+
+        def forward(x: Tensor, *weights: Tensor, module: nn.Module = module, names: list[str] = names) -> Tensor:
+            return torch.func.functional_call(module, dict(zip(names, weights, strict=True)), (x, None, None))
+
+        weights = [torch.randn(p.shape) * (0.3 if p.ndim > 1 else 1.0) for p in module.parameters()]
+        check(forward, torch.randn(batch, length, width), *weights)
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="router: the shapes"):
+        native.router(torch.randn(8, 16), torch.randn(8, 24), None, active=1, groups=1, kept=1, softmax=False, scale=1)
+    with pytest.raises(ValueError, match="experts: the shapes"):
+        native.experts(torch.randn(8, 16), torch.randn(2, 16, 16), torch.randn(2, 8, 24),
+                       torch.zeros(8, 1, dtype=torch.int64), torch.ones(8, 1), None)
