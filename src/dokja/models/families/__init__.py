@@ -1,5 +1,6 @@
 """The published architectures, one file each."""
 
+from difflib import get_close_matches
 from importlib import import_module
 
 from ...errors import DokjaError
@@ -47,13 +48,15 @@ def family(name: str) -> Family:
 
 def release(name: str) -> tuple[Family, Release]:
     """The published model of that name (`spec.name`), or the first of the family of that name; an unknown one raises
-    DokjaError with the names that exist."""
+    DokjaError with the nearest names."""
     for found in FAMILIES.values():
         for one in found.releases:
             if name in (one.spec.name, found.name):
                 return found, one
-    raise DokjaError(f"unknown model {name!r}: choose from "
-                     f"{', '.join(one.spec.name for found in FAMILIES.values() for one in found.releases)}")
+    names = [one.spec.name for found in FAMILIES.values() for one in found.releases]
+    near = get_close_matches(name.lower(), [*names, *FAMILIES], n=3, cutoff=0.4)
+    hint = f": did you mean {' or '.join(near)}?" if near else ":"
+    raise DokjaError(f"unknown model {name!r}{hint} `dokja models list` names all")
 
 
 __all__ = ["FAMILIES", "ChatFormat", "Family", "Release", "checkpoint_of", "family", "release"]
