@@ -1,4 +1,4 @@
-"""The kernels of a mixture and of latent attention against PyTorch's path, judged by PyTorch's path in float64."""
+"""Kernels of mixtures, latent attention and residual additions against PyTorch's path, judged by it in float64."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dokja.models.attention import MultiHeadLatentAttention
 from dokja.models.families import family
 from dokja.models.ffn import MixtureOfExperts
 from dokja.models.native.build import library
+from dokja.models.norm import RMSNorm, join
 from dokja.models.scaling import scaled
 from dokja.models.spec import LatentAttention, MoE, Rope, Router
 
@@ -54,6 +55,17 @@ class Routed(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.mixture.routed(x)
+
+
+class Joined(nn.Module):
+    """`join` with its norms."""
+
+    def __init__(self, norms: nn.ModuleList) -> None:
+        super().__init__()
+        self.norms = norms
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return join(x, y, self.norms[0], self.norms[1])
 
 
 def router_module(router: Router, active: int, experts: int, width: int) -> MixtureOfExperts:
@@ -113,6 +125,24 @@ def test_latent_attention(layout: str, width: int, q_rank: int, kv_rank: int, no
 
         weights = [torch.randn(p.shape) * (0.3 if p.ndim > 1 else 1.0) for p in module.parameters()]
         check(forward, torch.randn(batch, length, width), *weights)
+
+
+@pytest.mark.parametrize("zero_centred", [False, True])
+@pytest.mark.parametrize(("with_after", "with_before"), [(True, True), (True, False), (False, True)])
+def test_join(with_after: bool, with_before: bool, zero_centred: bool) -> None:
+    for width in (8, 24, 33, 72, 96):
+        after, before = (RMSNorm(width, 1e-6, zero_centred) if given else nn.Identity()
+                         for given in (with_after, with_before))
+
+        def forward(x: Tensor, y: Tensor, first: Tensor, second: Tensor, after: nn.Module = after,
+                    before: nn.Module = before) -> Tensor:
+            norms = nn.ModuleList([after, before])
+            weights = {f"{i}.weight": weight for i, weight in enumerate((first, second)) if list(norms[i].parameters())}
+            h, m = torch.func.functional_call(Joined(norms), {f"norms.{k}": w for k, w in weights.items()}, (x, y))
+            # Every leaf is used, so that each has a gradient.
+            return torch.cat((h, m * m, (first + second).expand_as(h)), dim=-1)
+
+        check(forward, torch.randn(3, 7, width), torch.randn(3, 7, width), torch.randn(width), torch.randn(width))
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

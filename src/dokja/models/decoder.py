@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from . import ops
 from .attention import Cache, LayerCache, build_mixer
 from .ffn import build_ffn
-from .norm import build_norm
+from .norm import build_norm, join
 from .spec import Layer, ModelSpec
 
 
@@ -28,14 +28,18 @@ class Block(nn.Module):
         self.ffn_in = build_norm(spec) if place.ffn_in else nn.Identity()
         self.ffn = build_ffn(layer.ffn, spec.width)
         self.ffn_out = build_norm(spec) if place.ffn_out else nn.Identity()
+        self.nothing = nn.Identity()
         self.parallel, self.residual_scale = layer.parallel, spec.residual_scale
 
     def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
         if self.parallel:
             normed = self.mixer_in(x_BTC)
             return x_BTC + self._scaled(self.mixer(normed, cache, position_BT) + self.ffn(normed))
-        mixed = self.mixer_out(self.mixer(self.mixer_in(x_BTC), cache, position_BT))
-        x_BTC = x_BTC + self._scaled(mixed)
+        mixed = self.mixer(self.mixer_in(x_BTC), cache, position_BT)
+        if self.residual_scale == 1.0:
+            x_BTC, normed = join(x_BTC, mixed, self.mixer_out, self.ffn_in)
+            return join(x_BTC, self.ffn(normed), self.ffn_out, self.nothing)[0]
+        x_BTC = x_BTC + self._scaled(self.mixer_out(mixed))
         return x_BTC + self._scaled(self.ffn_out(self.ffn(self.ffn_in(x_BTC))))
 
     def _scaled(self, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from . import ops
+from . import native, ops
 from .spec import ModelSpec
 
 
@@ -29,6 +29,19 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.rms_norm(x, self.weight, self.eps, self.offset)
+
+
+def join(x: Tensor, y: Tensor, after: nn.Module, before: nn.Module) -> tuple[Tensor, Tensor]:
+    """h = x + after(y), and before(h): a residual addition with the norms around it."""
+    norms = [norm if type(norm) is RMSNorm else None for norm in (after, before)]
+    weights = [None if norm is None else norm.weight for norm in norms]
+    known = all(norm is not None or type(of) is nn.Identity for norm, of in zip(norms, (after, before), strict=True))
+    held = [weight for weight in weights if weight is not None]
+    if held and known and x.shape == y.shape and native.takes(x, y, *held):
+        floats = [value for norm in norms for value in ((0.0, 0.0) if norm is None else (norm.offset, norm.eps))]
+        return native.join(x, y, weights[0], weights[1], (floats[0], floats[1], floats[2], floats[3]))
+    h = x + after(y)
+    return h, before(h)
 
 
 def build_norm(spec: ModelSpec) -> RMSNorm | nn.LayerNorm:

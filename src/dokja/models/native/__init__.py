@@ -23,11 +23,12 @@ from .functions import (
     rotate,
     swiglu,
 )
+from .join import join
 from .latent import Latent, latent, latent_takes
 from .mixture import experts, experts_take, router, router_takes
 
 __all__ = ["Latent", "attention", "attention_takes", "experts", "experts_take", "gated_mlp", "gated_mlp_takes",
-           "latent", "latent_takes", "linear_cross_entropy", "muon", "off", "rms_norm", "rotate", "router",
+           "join", "latent", "latent_takes", "linear_cross_entropy", "muon", "off", "rms_norm", "rotate", "router",
            "router_takes", "swiglu", "takes"]
 
 _off = False

@@ -94,6 +94,8 @@ _P, _I, _N, _F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
 SIGNATURES: dict[str, tuple[type, ...]] = {
     "rms_norm": (_P, _I, _I, _I, _I, _I, _P, _F, _F, _P, _P, _N),
     "rms_norm_backward": (_P, _I, _I, _I, _I, _I, _P, _F, _P, _P, _P, _P, _N),
+    "join": (_I, _I) + (_P,) * 8 + (_N,),
+    "join_backward": (_I, _I) + (_P,) * 11 + (_N,),
     "swiglu": (_P, _I, _I, _P, _N),
     "swiglu_backward": (_P, _P, _I, _I, _P, _N),
     "rotate": (_P, _I, _I, _I, _I, _I, _I, _I, _P, _P, _I, _N, _N, _F, _P, _N),

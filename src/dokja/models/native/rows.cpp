@@ -31,6 +31,43 @@ int dokja_rms_norm_backward(const float* x, int64_t outer, int64_t outer_stride,
   return 0;
 }
 
+// h = x + norm(y) and m = norm(h), all [rows, width]: what stands between one part of a layer and the next. The norm of y,
+// or the last one with m, is left out where its weights are null. rstd: [rows, 2]; floats: offset and epsilon of each.
+int dokja_join(int64_t rows, int64_t width, const float* x, const float* y, const float* after, const float* before,
+               const float* floats, float* h, float* m, float* rstd, int threads) {
+  parallel(rows, threads, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; row++) {
+      const float *given = x + row * width, *added = y + row * width;
+      float* out = h + row * width;
+      if (after) {
+        rstd[row * 2] = rms_norm(added, width, after, floats[0], floats[1], out);
+        added = out;
+      }
+      vectors(width, [&](int64_t i, int n) { store_n(out + i, load_n(given + i, n) + load_n(added + i, n), n); });
+      if (before) rstd[row * 2 + 1] = rms_norm(out, width, before, floats[2], floats[3], m + row * width);
+    }
+  });
+  return 0;
+}
+
+// dh, dm: gradients of h and m; dx and dy: written where they differ, dx from dh (a last norm) and dy from dx (a norm of
+// y). dweight: zeros, [threads, 2, width].
+int dokja_join_backward(int64_t rows, int64_t width, const float* y, const float* h, const float* after,
+                        const float* before, const float* floats, const float* rstd, const float* dh, const float* dm,
+                        float* dx, float* dy, float* dweight, int threads) {
+  parallel(rows, threads, [&](int64_t begin, int64_t end, int thread) {
+    float* sums = dweight + thread * 2 * width;
+    for (int64_t row = begin; row < end; row++) {
+      const int64_t at = row * width;
+      if (before)
+        rms_norm_backward(h + at, width, before, floats[2], rstd[row * 2 + 1], dm + at, dh + at, dx + at, sums + width);
+      if (after)
+        rms_norm_backward(y + at, width, after, floats[0], rstd[row * 2], (before ? dx : dh) + at, nullptr, dy + at, sums);
+    }
+  });
+  return 0;
+}
+
 // gate_up: [rows, 2 width]; y: [rows, width].
 int dokja_swiglu(const float* gate_up, int64_t rows, int64_t width, float* y, int threads) {
   parallel(rows, threads, [&](int64_t begin, int64_t end, int) {
