@@ -17,14 +17,24 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 
 
 def orthogonalise(update: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix to each [..., M, N] matrix, by Newton-Schulz iteration."""
+    """The nearest semi-orthogonal matrix to each [..., M, N] matrix, by Newton-Schulz iteration.
+
+    Each step multiplies X by F = A I + B G + C G G with G = X X^T. G of the next step is F G F, so the steps need only
+    the small square matrices, and X meets the product of all F once.
+    """
     x = update.float()
     shape, tall = x.shape, x.shape[-2] > x.shape[-1]
     x = (x.mT if tall else x).flatten(0, -3) if x.ndim > 2 else (x.mT if tall else x)[None]
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
+    gram, product = x @ x.mT, None
+    for step in range(steps):
+        factor = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)
+        factor.diagonal(dim1=-2, dim2=-1).add_(_A)
+        product = factor if product is None else product @ factor
+        if step + 1 < steps:
+            gram = factor @ gram @ factor
+    if product is not None:
+        x = product @ x
     x = x.mT if tall else x
     return x.reshape(shape)
 

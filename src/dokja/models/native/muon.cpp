@@ -19,11 +19,12 @@ struct Matrix {
   int64_t rows, columns, stride;
 };
 
-// out = a^T a [m, m] for a [depth, m], m a multiple of W: the part above the diagonal is computed, the rest mirrored.
-void gram(const float* a, int64_t depth, int64_t m, float* out) {
+// out = a^T b [m, m], known to be symmetric, for a and b [depth, m], m a multiple of W: the part above the diagonal is
+// computed, the rest mirrored.
+void symmetric(const float* a, const float* b, int64_t depth, int64_t m, float* out) {
   for (int64_t j = 0; j < m; j += PANEL) {
     const int64_t wide = std::min(PANEL, m - j);
-    gemm<1>(round_up(j + wide, ROWS), wide, depth, a, m, a + j, m, out + j, m, false);
+    gemm<1>(round_up(j + wide, ROWS), wide, depth, a, m, b + j, m, out + j, m, false);
     for (int64_t i = 0; i < j; i += W) {
       const float* at[W];
       for (int64_t k = 0; k < W; k++) at[k] = out + (i + k) * m + j;
@@ -49,8 +50,9 @@ void update(const Matrix& x, float beta, float size, float decay) {
   const bool wide = x.rows < x.columns;
   // y: the matrix stood upright, [n, m] with m <= n and zeros behind both.
   const int64_t m = round_up(wide ? x.rows : x.columns, 16), n = round_up(wide ? x.columns : x.rows, 16);
-  float* y = thread_scratch().get(2 * n * m + 2 * m * m + n * m);
-  float *next = y + n * m, *square = next + n * m, *factor = square + m * m, *flat = factor + m * m;
+  float* y = thread_scratch().get(3 * n * m + 4 * m * m);
+  float *next = y + n * m, *flat = next + n * m, *square = flat + n * m, *factor = square + m * m;
+  float *product = factor + m * m, *other = product + m * m;
   std::memset(y, 0, sizeof(float) * n * m);
   float* update = wide ? flat : y;
   const int64_t stride = wide ? n : m;
@@ -67,14 +69,26 @@ void update(const Matrix& x, float beta, float size, float decay) {
   if (wide) transposed(flat, x.rows, n, x.columns, y, m);
   const float inverse = 1.0f / (std::sqrt(sum(squares)) + 1e-7f);
   for (int64_t i = 0; i < n * m; i += W) store(y + i, load(y + i) * inverse);
+  // The iteration on y^T y alone, as in optim.py. All these matrices are polynomials of it: symmetric, and their
+  // products too.
+  symmetric(y, y, n, m, square);
   for (int step = 0; step < STEPS; step++) {
-    gram(y, n, m, square);
-    gram(square, m, m, factor);  // it is symmetric, so this is its square
+    symmetric(square, square, m, m, factor);
     for (int64_t i = 0; i < m * m; i += W) store(factor + i, load(square + i) * B + load(factor + i) * C);
     for (int64_t i = 0; i < m; i++) factor[i * m + i] += A;
-    gemm_rows(n, m, m, y, m, factor, m, next, m, false);
-    std::swap(y, next);
+    if (step == 0) {
+      std::memcpy(product, factor, sizeof(float) * m * m);
+    } else {
+      symmetric(product, factor, m, m, other);
+      std::swap(product, other);
+    }
+    if (step + 1 < STEPS) {
+      symmetric(factor, square, m, m, other);
+      symmetric(other, factor, m, m, square);
+    }
   }
+  gemm_rows(n, m, m, y, m, product, m, next, m, false);
+  y = next;
   if (wide) transposed(y, x.columns, m, x.rows, flat, n);
   const float* step = wide ? flat : y;
   for (int64_t r = 0; r < x.rows; r++)
