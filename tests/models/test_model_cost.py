@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dokja.models import native
 from dokja.models.cost import (
+    attention_flops,
     cache_bytes_per_token,
     forward_flops_per_token,
     parameters,
@@ -20,7 +21,7 @@ from dokja.models.cost import (
 )
 from dokja.models.decoder import Decoder
 from dokja.models.families import family
-from dokja.models.spec import ModelSpec
+from dokja.models.spec import Indexer, LatentAttention, ModelSpec, Rope
 
 
 def numbers_in(model: Decoder) -> int:
@@ -75,6 +76,17 @@ def test_visible_positions_are_the_mean_row_of_the_mask(context: int, window: in
     if window is not None:
         mask &= key > query - window
     assert visible_positions(window, context) == pytest.approx(mask.sum().item() / context)
+
+
+@pytest.mark.parametrize("window", [None, 20])
+def test_sparse_attention_costs_what_its_positions_cost_one_by_one(window: int | None) -> None:
+    """A query scores all that it sees by the indexer's heads and attends to the best of them."""
+    mixer = LatentAttention(3, 16, 8, 6, 4, 5, Rope(1e4), window=window, indexer=Indexer(heads=2, dim=8, top=7))
+    expected = 0
+    for position in range(50):
+        seen = min(position + 1, window or 50)
+        expected += seen * 2 * 2 * (8 + 1) + min(seen, 7) * 2 * 3 * (6 + 4 + 5)
+    assert attention_flops(mixer, 50) == pytest.approx(expected / 50)
 
 
 def test_forward_and_training_flops_are_those_that_pytorch_counts() -> None:

@@ -10,7 +10,7 @@ from pocket import NAMES, pocket_spec
 
 from dokja.errors import DokjaError
 from dokja.models.families import family
-from dokja.models.spec import ModelSpec
+from dokja.models.spec import Indexer, LatentAttention, ModelSpec, Rope
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,3 +53,9 @@ def test_what_is_no_spec_fails(data: Any) -> None:
 def test_an_unknown_team_is_told_which_there_are() -> None:
     with pytest.raises(DokjaError, match=r"gpt-5.*k-exaone.*ax-k1.*hyperclova-x-seed-think.*vaetki.*solar-open"):
         family("gpt-5")
+
+
+@pytest.mark.parametrize("part", [{"gate": True}, {"indexer": Indexer(2, 8, 4)}])
+def test_what_reads_the_latent_of_the_queries_needs_one(part: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="give q_rank"):
+        LatentAttention(2, None, 8, 8, 4, 8, Rope(1e4), **part)

@@ -14,7 +14,7 @@ def randomise(weights: Weights, seed: int, *, zero_centred: bool = False) -> Non
     draws = torch.Generator().manual_seed(seed)
     for name, tensor in weights.items():
         noise = torch.randn(tensor.shape, generator=draws)
-        if "norm" in name or ".ln_" in name:
+        if tensor.ndim == 1 and ("norm" in name or ".ln_" in name):  # gates on norms are matrices
             tensor.copy_(torch.rand(tensor.shape, generator=draws) + (-0.5 if zero_centred else 0.5))
         elif name.endswith("e_score_correction_bias"):
             tensor.copy_(0.3 * noise)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from . import native, ops
+from .indexer import LightningIndexer
 from .norm import RMSNorm
 from .rope import angles, rotate, score_scale
 from .spec import Attention, LatentAttention, Mixer, ModelSpec
@@ -18,12 +19,14 @@ class LayerCache:
     """What a layer keeps of the past: slot s of each row holds position s.
 
     For grouped-query attention k and v are [B, S, K, D]; for latent attention k is the latent [B, S, kv_rank] and v
-    the rotated shared key [B, S, rope_dim]. The first tokens that it is given stand at 0, 1, ...; `fresh` until then.
+    the rotated shared key [B, S, rope_dim]; index is an indexer's keys [B, S, dim]. The first tokens that it is given
+    stand at 0, 1, ...; `fresh` until then.
     """
 
     k: Tensor
     v: Tensor
     fresh: bool = True
+    index: Tensor | None = None
 
     def write(self, k: Tensor, v: Tensor, position_BT: Tensor) -> None:
         """Put the entries of new tokens where they stand."""
@@ -81,13 +84,13 @@ class MultiHeadLatentAttention(nn.Module):
         super().__init__()
         self.mixer = mixer
         self.scale = (mixer.nope_dim + mixer.rope_dim) ** -0.5 * score_scale(mixer.rope)
-        queries = mixer.heads * (mixer.nope_dim + mixer.rope_dim)
+        queries = mixer.heads * (mixer.nope_dim + mixer.rope_dim + mixer.v_dim * mixer.gate)
         if mixer.q_rank is None:
             self.q = nn.Linear(spec.width, queries, bias=False)
         else:
             self.q_down = nn.Linear(spec.width, mixer.q_rank, bias=False)
             self.q_norm = RMSNorm.of(spec, mixer.q_rank, mixer.latent_eps)
-            self.q_up = nn.Linear(mixer.q_rank, queries, bias=False)
+            self.q_up = nn.Linear(mixer.q_rank * (1 + mixer.gate), queries, bias=False)
         self.kv_down = nn.Linear(spec.width, mixer.kv_rank + mixer.rope_dim, bias=False)
         self.kv_norm = RMSNorm.of(spec, mixer.kv_rank, mixer.latent_eps)
         self.kv_up = nn.Linear(mixer.kv_rank, mixer.heads * (mixer.nope_dim + mixer.v_dim), bias=False)
@@ -101,9 +104,18 @@ class MultiHeadLatentAttention(nn.Module):
         mixer = self.mixer
         if cache is None and position_BT is None and (heads := self._native_heads(x_BTC)) is not None:
             return self.out(ops.attention(*heads, window=mixer.window, scale=self.scale).flatten(2))
-        length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
         q = self.q(x_BTC) if mixer.q_rank is None else self.q_up(self.q_norm(self.q_down(x_BTC)))
         q = q.unflatten(-1, (mixer.heads, -1))
+        return self.out(self.attend(q, x_BTC, cache, position_BT).flatten(2))
+
+    def attend(self, q: Tensor, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None,
+               chosen_BTS: Tensor | None = None) -> Tensor:
+        """What the heads return to queries [B, T, H, D] that are not yet rotated, [B, T, H, V].
+
+        chosen_BTS: the only positions that each query attends to, of those that it sees; None is all.
+        """
+        mixer = self.mixer
+        length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
         q_nope, q_rope = q.split([mixer.nope_dim, mixer.rope_dim], dim=-1)
         q = torch.cat((q_nope, rotate(q_rope, mixer.rope, position_BT, length)), dim=-1)
         latent, k_rope = self.kv_down(x_BTC).split([mixer.kv_rank, mixer.rope_dim], dim=-1)
@@ -117,12 +129,12 @@ class MultiHeadLatentAttention(nn.Module):
                 latent, k_rope = cache.k, cache.v
         k_nope, v = self.kv_up(latent).unflatten(-1, (mixer.heads, -1)).split([mixer.nope_dim, mixer.v_dim], dim=-1)
         k = torch.cat((k_nope, k_rope.unsqueeze(2).expand(-1, -1, mixer.heads, -1)), dim=-1)
+        if chosen_BTS is not None:
+            return ops.attention_chosen(q, k, v, chosen_BTS, scale=self.scale)
         if not past:
-            mixed = ops.attention(q, k, v, window=mixer.window, scale=self.scale)
-        else:
-            assert position_BT is not None
-            mixed = ops.attention_cached(q, k, v, position_BT, window=mixer.window, scale=self.scale)
-        return self.out(mixed.flatten(2))
+            return ops.attention(q, k, v, window=mixer.window, scale=self.scale)
+        assert position_BT is not None
+        return ops.attention_cached(q, k, v, position_BT, window=mixer.window, scale=self.scale)
 
     def _native_heads(self, x_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
         """Queries, keys and values of a whole sequence by one kernel, None where it does not serve."""
@@ -143,8 +155,34 @@ class MultiHeadLatentAttention(nn.Module):
         return native.latent(x_BTC, weights, cos[:length], sin[:length], its)
 
 
+class SparseGatedAttention(MultiHeadLatentAttention):
+    """Latent attention with an indexer, an output gate, or both (A.X K2, arXiv 2608.30181, section 2.2)."""
+
+    def __init__(self, mixer: LatentAttention, spec: ModelSpec) -> None:
+        super().__init__(mixer, spec)
+        self.indexer = LightningIndexer(mixer, spec.width) if mixer.indexer else None
+
+    def new_cache(self, batch: int, length: int, like: Tensor) -> LayerCache:
+        cache = super().new_cache(batch, length, like)
+        if self.mixer.indexer:
+            cache.index = like.new_zeros(batch, length, self.mixer.indexer.dim)
+        return cache
+
+    def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
+        mixer = self.mixer
+        raw = self.q_down(x_BTC)
+        latent = self.q_norm(raw)
+        chosen = self.indexer(x_BTC, latent, cache, position_BT) if self.indexer else None
+        q = self.q_up(torch.cat((latent, raw), dim=-1) if mixer.gate else latent).unflatten(-1, (mixer.heads, -1))
+        q, gate = q.tensor_split([mixer.nope_dim + mixer.rope_dim], dim=-1)
+        mixed = self.attend(q, x_BTC, cache, position_BT, chosen)
+        return self.out((mixed * torch.sigmoid(gate) if mixer.gate else mixed).flatten(2))
+
+
 def build_mixer(mixer: Mixer, spec: ModelSpec) -> GroupedQueryAttention | MultiHeadLatentAttention:
     """The module of a mixer spec."""
     if isinstance(mixer, Attention):
         return GroupedQueryAttention(mixer, spec)
+    if mixer.gate or mixer.indexer:
+        return SparseGatedAttention(mixer, spec)
     return MultiHeadLatentAttention(mixer, spec)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .spec import MLP, Attention, FeedForward, LatentAttention, Layer, Mixer, ModelSpec, MoE
+from .spec import MLP, Attention, FeedForward, LatentAttention, Layer, Mixer, ModelSpec, MoE, Norms
 
 
 def mixer_matrices(mixer: Mixer, width: int) -> int:
@@ -16,8 +16,10 @@ def mixer_matrices(mixer: Mixer, width: int) -> int:
     if isinstance(mixer, Attention):
         q, kv = mixer.heads * mixer.head_dim, mixer.kv_heads * mixer.head_dim
         return width * (q + 2 * kv) + q * width
-    queries = mixer.heads * (mixer.nope_dim + mixer.rope_dim)
-    query = width * queries if mixer.q_rank is None else (width + queries) * mixer.q_rank
+    queries = mixer.heads * (mixer.nope_dim + mixer.rope_dim + mixer.v_dim * mixer.gate)
+    query = width * queries if mixer.q_rank is None else (width + queries * (1 + mixer.gate)) * mixer.q_rank
+    if (indexer := mixer.indexer) is not None:
+        query += (mixer.q_rank or 0) * indexer.heads * indexer.dim + width * (indexer.dim + indexer.heads)
     key_value = width * (mixer.kv_rank + mixer.rope_dim) + mixer.kv_rank * mixer.heads * (mixer.nope_dim + mixer.v_dim)
     return query + key_value + mixer.heads * mixer.v_dim * width
 
@@ -25,7 +27,7 @@ def mixer_matrices(mixer: Mixer, width: int) -> int:
 def mixer_vectors(mixer: Mixer, width: int) -> int:
     """Parameters of the mixer beside its matrices: its own norms, biases and sinks."""
     if isinstance(mixer, LatentAttention):
-        return (mixer.q_rank or 0) + mixer.kv_rank
+        return (mixer.q_rank or 0) + mixer.kv_rank + (2 * mixer.indexer.dim if mixer.indexer else 0)
     return ((2 * mixer.head_dim if mixer.qk_norm else 0) + (mixer.heads if mixer.sinks else 0)
             + ((mixer.heads + 2 * mixer.kv_heads) * mixer.head_dim if mixer.bias else 0)
             + (width if mixer.out_bias else 0))
@@ -50,10 +52,20 @@ def ffn_vectors(ffn: FeedForward, width: int, *, active: bool = False) -> int:
 
 def _layer_parameters(layer: Layer, spec: ModelSpec, *, active: bool = False) -> int:
     width, norms = spec.width, layer.norms
-    placed = sum((norms.mixer_in, norms.mixer_out, norms.ffn_in, norms.ffn_out))
     return (mixer_matrices(layer.mixer, width) + mixer_vectors(layer.mixer, width)
             + ffn_matrices(layer.ffn, width, active=active) + ffn_vectors(layer.ffn, width, active=active)
-            + placed * norm_parameters(spec))
+            + norms_parameters(norms, spec))
+
+
+def norms_parameters(norms: Norms, spec: ModelSpec) -> int:
+    """Parameters of a layer's norms on the residual stream, gates included."""
+    placed = sum((norms.mixer_in, norms.mixer_out, norms.ffn_in, norms.ffn_out))
+    return placed * norm_parameters(spec) + gate_matrices(norms, spec.width)
+
+
+def gate_matrices(norms: Norms, width: int) -> int:
+    """Parameters of the gates on a layer's norms."""
+    return 2 * width * (norms.mixer_gate + norms.ffn_gate)
 
 
 def norm_parameters(spec: ModelSpec) -> int:
@@ -102,7 +114,9 @@ def parameters(spec: ModelSpec) -> Parameters:
 
 def cache_values(mixer: Mixer) -> int:
     """Numbers that a layer keeps of one position."""
-    return 2 * mixer.kv_heads * mixer.head_dim if isinstance(mixer, Attention) else mixer.kv_rank + mixer.rope_dim
+    if isinstance(mixer, Attention):
+        return 2 * mixer.kv_heads * mixer.head_dim
+    return mixer.kv_rank + mixer.rope_dim + (mixer.indexer.dim if mixer.indexer else 0)
 
 
 def cache_bytes_per_token(spec: ModelSpec, context: int, bytes_per_value: int = 2) -> float:
@@ -132,12 +146,31 @@ def position_flops(mixer: Mixer, *, absorbed: bool = False) -> int:
 
 def layer_matrix_flops(layer: Layer, width: int) -> int:
     """FLOPs of one token in a layer's matrices."""
-    return 2 * (mixer_matrices(layer.mixer, width) + ffn_matrices(layer.ffn, width, active=True))
+    return 2 * (mixer_matrices(layer.mixer, width) + ffn_matrices(layer.ffn, width, active=True)
+                + gate_matrices(layer.norms, width))
+
+
+def attended_positions(mixer: Mixer, context: int) -> int:
+    """How many positions the last query of a sequence attends to: its window's, its indexer's choice, or all."""
+    chosen = mixer.indexer.top if isinstance(mixer, LatentAttention) and mixer.indexer else context
+    return min(context, mixer.window or context, chosen)
+
+
+def index_flops(mixer: Mixer) -> int:
+    """FLOPs of an indexer's score of one position that a query sees, 0 without one."""
+    indexer = None if isinstance(mixer, Attention) else mixer.indexer
+    return 2 * indexer.heads * (indexer.dim + 1) if indexer else 0
+
+
+def attention_flops(mixer: Mixer, context: int) -> float:
+    """FLOPs of scores (an indexer's too) and weighted values, of one token in a sequence of `context`, averaged over
+    the sequence."""
+    return (position_flops(mixer) * visible_positions(attended_positions(mixer, context), context)
+            + index_flops(mixer) * visible_positions(mixer.window, context))
 
 
 def _layer_flops(layer: Layer, width: int, context: int) -> float:
-    seen = visible_positions(layer.mixer.window, context)
-    return layer_matrix_flops(layer, width) + position_flops(layer.mixer) * seen
+    return layer_matrix_flops(layer, width) + attention_flops(layer.mixer, context)
 
 
 def forward_flops_per_token(spec: ModelSpec, context: int, *, mtp: bool = False) -> float:
@@ -159,7 +192,9 @@ def describe_mixer(mixer: Mixer) -> str:
     kind = "latent attention" if isinstance(mixer, LatentAttention) else (
         f"grouped-query attention {mixer.heads}/{mixer.kv_heads}")
     reach = f"window {mixer.window:,}" if mixer.window else "global"
-    return f"{kind}, {reach}" + ("" if mixer.rope else ", no positions")
+    sparse = mixer.indexer if isinstance(mixer, LatentAttention) else None
+    best = f", best {sparse.top:,} positions" if sparse else ""
+    return f"{kind}, {reach}{best}" + ("" if mixer.rope else ", no positions")
 
 
 def describe_ffn(ffn: FeedForward) -> str:

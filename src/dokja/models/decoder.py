@@ -22,10 +22,10 @@ class Block(nn.Module):
     def __init__(self, layer: Layer, spec: ModelSpec) -> None:
         super().__init__()
         place = layer.norms
-        self.mixer_in = build_norm(spec) if place.mixer_in else nn.Identity()
+        self.mixer_in = build_norm(spec, place.mixer_gate) if place.mixer_in else nn.Identity()
         self.mixer = build_mixer(layer.mixer, spec)
         self.mixer_out = build_norm(spec) if place.mixer_out else nn.Identity()
-        self.ffn_in = build_norm(spec) if place.ffn_in else nn.Identity()
+        self.ffn_in = build_norm(spec, place.ffn_gate) if place.ffn_in else nn.Identity()
         self.ffn = build_ffn(layer.ffn, spec.width)
         self.ffn_out = build_norm(spec) if place.ffn_out else nn.Identity()
         self.nothing = nn.Identity()

@@ -48,7 +48,7 @@ def route(scores_NE: Tensor, bias_E: Tensor | None, router: Router, active: int)
         group_score = grouped.topk(2, dim=-1).values.sum(-1)
         kept = group_score.topk(router.groups_kept, dim=-1).indices
         mask = torch.ones_like(group_score, dtype=torch.bool).scatter_(-1, kept, False)
-        choice = grouped.masked_fill(mask[..., None], float("-inf")).flatten(-2)
+        choice = grouped.masked_fill(mask[..., None], 0.0 if router.soft_groups else float("-inf")).flatten(-2)
     expert = choice.topk(active, dim=-1, sorted=False).indices
     weight = scores_NE.gather(-1, expert)
     return expert, weight / (weight.sum(-1, keepdim=True) + 1e-20) * router.scale
@@ -90,7 +90,7 @@ class MixtureOfExperts(nn.Module):
         """`route`'s choice and weights, how many tokens chose each expert, and the balance."""
         router, matrix = self.moe.router, self.router.weight
         bias: Tensor | None = self.router_bias  # type: ignore[assignment]
-        plain = type(self.router) is nn.Linear and self.router.bias is None
+        plain = type(self.router) is nn.Linear and self.router.bias is None and not router.soft_groups
         if plain and native.takes(x_NC, matrix) and native.router_takes(x_NC, matrix, router.groups):
             return native.router(x_NC, matrix, bias, active=self.moe.active, groups=router.groups,
                                  kept=router.groups_kept, softmax=router.score == "softmax", scale=router.scale)

@@ -8,6 +8,8 @@ from torch import nn
 from .attention import GroupedQueryAttention, MultiHeadLatentAttention
 from .decoder import Decoder
 from .ffn import GatedMLP, MixtureOfExperts, PlainMLP
+from .indexer import LightningIndexer
+from .norm import GatedRMSNorm
 
 
 @torch.no_grad()
@@ -43,10 +45,10 @@ def initialise(model: Decoder, seed: int) -> None:
             first = module.gate_up if isinstance(module, GatedMLP) else module.up
             normal(first.weight, spec.width**-0.5)
             normal(module.down.weight, residual(module.down.in_features))
-        elif isinstance(module, GroupedQueryAttention | MultiHeadLatentAttention):
-            for child in module.children():
+        elif isinstance(module, GroupedQueryAttention | MultiHeadLatentAttention | LightningIndexer | GatedRMSNorm):
+            for name, child in module.named_children():
                 if isinstance(child, nn.Linear):
-                    into_stream = child is module.out
+                    into_stream = name == "out"
                     normal(child.weight, residual(child.in_features) if into_stream else child.in_features**-0.5)
     for layer in model.mtp:
         projection = layer.projection

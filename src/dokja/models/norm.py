@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import native, ops
@@ -31,6 +32,20 @@ class RMSNorm(nn.Module):
         return ops.rms_norm(x, self.weight, self.eps, self.offset)
 
 
+class GatedRMSNorm(nn.Module):
+    """RMSNorm of the residual stream, times the sigmoid of a low-rank function of itself (`spec.Norms`)."""
+
+    def __init__(self, spec: ModelSpec, rank: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm.of(spec, spec.width)
+        self.down = nn.Linear(spec.width, rank, bias=False)
+        self.up = nn.Linear(rank, spec.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        return y * torch.sigmoid(self.up(F.silu(self.down(y))))
+
+
 def join(x: Tensor, y: Tensor, after: nn.Module, before: nn.Module) -> tuple[Tensor, Tensor]:
     """h = x + after(y), and before(h): a residual addition with the norms around it."""
     norms = [norm if type(norm) is RMSNorm else None for norm in (after, before)]
@@ -44,6 +59,8 @@ def join(x: Tensor, y: Tensor, after: nn.Module, before: nn.Module) -> tuple[Ten
     return h, before(h)
 
 
-def build_norm(spec: ModelSpec) -> RMSNorm | nn.LayerNorm:
-    """A norm over the residual stream, of the kind that a spec uses."""
+def build_norm(spec: ModelSpec, gate: int = 0) -> RMSNorm | GatedRMSNorm | nn.LayerNorm:
+    """A norm over the residual stream, of the kind that a spec uses; gate: the rank of its gate, 0 for none."""
+    if gate:
+        return GatedRMSNorm(spec, gate)
     return RMSNorm.of(spec, spec.width) if spec.norm == "rms" else nn.LayerNorm(spec.width, eps=spec.norm_eps)

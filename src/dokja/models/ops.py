@@ -126,6 +126,12 @@ def attention_cached(q_BTHD: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, position_BT
     return out.transpose(1, 2)
 
 
+def attention_chosen(q_BTHD: Tensor, k_BSHD: Tensor, v_BSHD: Tensor, chosen_BTS: Tensor, *, scale: float) -> Tensor:
+    """Attention of each query over the positions chosen for it, which hold at least one; [B, T, H, V]."""
+    q, k, v = (x.transpose(1, 2) for x in (q_BTHD, k_BSHD, v_BSHD))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=chosen_BTS[:, None], scale=scale).transpose(1, 2)
+
+
 def grouped_linear(x_ND: Tensor, weight_EDF: Tensor, counts: list[int]) -> Tensor:
     """x @ weight[e] for rows sorted by expert: the first counts[0] rows belong to expert 0, and so on; [N, F]."""
     ends = torch.tensor(counts, device=x_ND.device).cumsum(0).to(torch.int32)

@@ -83,7 +83,9 @@ def _at_width(spec: ModelSpec, layers: tuple[Layer, ...], width: int, vocab: int
     ratio, stretch, share = width / spec.width, context / spec.context, total / parameters(spec).total
 
     def shrink(layer: Layer) -> Layer:
-        return replace(layer, mixer=_shrink_mixer(layer.mixer, spec.width, width, context, stretch),
+        norms = replace(layer.norms, mixer_gate=_shrink_rank(layer.norms.mixer_gate, ratio),
+                        ffn_gate=_shrink_rank(layer.norms.ffn_gate, ratio))
+        return replace(layer, norms=norms, mixer=_shrink_mixer(layer.mixer, spec.width, width, context, stretch),
                        ffn=_shrink_ffn(layer.ffn, ratio, share))
 
     return replace(spec, name=f"{spec.name}@{_short(total)}", vocab=vocab, width=width, context=context,
@@ -110,10 +112,15 @@ def _shrink_mixer(mixer: Mixer, official_width: int, width: int, context: int, s
     heads = max(1, min(mixer.heads, round(mixer.heads * mixer.v_dim * ratio / HEAD_DIM)))
     v_dim = min(mixer.v_dim, _step(mixer.heads * mixer.v_dim * ratio / heads, 8))
     nope_dim = _step(mixer.nope_dim * v_dim / mixer.v_dim, 8)
+    # An indexer is no part of pre-training: it is added to a trained model and learns to choose what that attends to.
     return replace(mixer, heads=heads, v_dim=v_dim, nope_dim=nope_dim,
                    rope_dim=_step(mixer.rope_dim * v_dim / mixer.v_dim, 8),
                    q_rank=None if mixer.q_rank is None else max(HEAD_DIM, _step(mixer.q_rank * ratio, 8)),
-                   kv_rank=max(HEAD_DIM, _step(mixer.kv_rank * ratio, 8)), window=window, rope=rope)
+                   kv_rank=max(HEAD_DIM, _step(mixer.kv_rank * ratio, 8)), window=window, rope=rope, indexer=None)
+
+
+def _shrink_rank(rank: int, ratio: float) -> int:
+    return _step(rank * ratio, 4) if rank else 0
 
 
 def _shrink_skips(spec: ModelSpec, depth: int) -> tuple[Skip, ...]:

@@ -11,6 +11,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .plain import from_plain, to_plain
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -89,6 +91,20 @@ class Attention:
 
 
 @dataclass(frozen=True)
+class Indexer:
+    """Sparse attention's choice of positions (DeepSeek-V3.2, arXiv 2512.02556, section 2.1).
+
+    Each head scores every position that a query sees by relu(query . key), the key being shared by all heads; their
+    scores are summed with weights that the token gives, and only the best `top` positions are attended to.
+    dim: of a head and of the key, whose first rope_dim dimensions are rotated in halves. The cache holds `dim` more.
+    """
+
+    heads: int
+    dim: int
+    top: int
+
+
+@dataclass(frozen=True)
 class LatentAttention:
     """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1).
 
@@ -96,6 +112,9 @@ class LatentAttention:
     `rope_dim` with positions, the latter shared by all heads on the key side. The cache holds kv_rank + rope_dim.
     q_rank: None projects queries straight from the input (DeepSeek-V2-Lite).
     latent_eps: epsilon of the norms of the two latents; None is the model's.
+    gate: each head's output is multiplied by sigmoid of v_dim further numbers of its query projection, which then reads
+    the latent twice, normalised and raw (A.X K2, arXiv 2608.30181). gate and indexer read the latent of the queries:
+    they need a q_rank.
     """
 
     heads: int
@@ -107,6 +126,12 @@ class LatentAttention:
     rope: Rope
     window: int | None = None
     latent_eps: float | None = None
+    gate: bool = False
+    indexer: Indexer | None = None
+
+    def __post_init__(self) -> None:
+        if self.q_rank is None and (self.gate or self.indexer):
+            raise ValueError("a gate or an indexer reads the latent of the queries: give q_rank")
 
 
 Activation = Literal["silu", "gelu_tanh", "clamped_silu"]
@@ -137,6 +162,8 @@ class Router:
     times `scale`.
     bias: the score correction of auxiliary-loss-free balancing; without it the trainer adds a balance loss.
     logit_bias: a bias on the router's logits (gpt-oss).
+    soft_groups: experts outside the best groups are left with a score of 0, which a bias can push others below; without
+    it they are never chosen.
     """
 
     bias: bool = True
@@ -145,6 +172,7 @@ class Router:
     scale: float = 1.0
     score: Literal["sigmoid", "softmax"] = "sigmoid"
     logit_bias: bool = False
+    soft_groups: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,12 +197,23 @@ FeedForward = MLP | MoE
 
 @dataclass(frozen=True)
 class Norms:
-    """Where a layer normalises: the input and the output (before the residual add) of its two halves."""
+    """Where a layer normalises: the input and the output (before the residual add) of its two halves.
+
+    mixer_gate, ffn_gate: rank of the gate on the RMSNorm of that half's input, y * sigmoid(up(silu(down(y)))) with
+    y = norm(x) (A.X K2, arXiv 2608.30181); 0 is none.
+    """
 
     mixer_in: bool = True
     mixer_out: bool = False
     ffn_in: bool = True
     ffn_out: bool = False
+    mixer_gate: int = 0
+    ffn_gate: int = 0
+
+    @property
+    def ungated(self) -> Norms:
+        """The same places without gates."""
+        return dataclasses.replace(self, mixer_gate=0, ffn_gate=0)
 
 
 PRE = Norms()
@@ -240,42 +279,16 @@ class ModelSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; every sum type carries its class name under "type"."""
-        return _to_plain(self)
+        return to_plain(self)
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ModelSpec:
         """The inverse of `to_dict`; an unknown or missing field, an unknown type or no spec at all raise ValueError."""
-        spec = _from_plain(data)
+        spec = from_plain(data, _TYPES)
         if not isinstance(spec, ModelSpec):
             raise ValueError(f"expected a ModelSpec, found a {type(spec).__name__}")
         return spec
 
 
-_TYPES = {cls.__name__: cls for cls in (ModelSpec, Layer, Norms, Skip, Attention, LatentAttention, MLP, MoE, Router,
-                                        Rope, Linear, Yarn, Llama3)}
-
-
-def _to_plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **fields}
-    if isinstance(value, tuple):
-        return [_to_plain(item) for item in value]
-    return value
-
-
-def _from_plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        cls = _TYPES.get(value.get("type", ""))
-        if cls is None:
-            raise ValueError(f"unknown part of a model spec: {value.get('type')!r}")
-        known = {f.name for f in dataclasses.fields(cls)}
-        if unknown := set(value) - known - {"type"}:
-            raise ValueError(f"unknown fields in {cls.__name__}: {', '.join(sorted(unknown))}")
-        try:
-            return cls(**{key: _from_plain(item) for key, item in value.items() if key != "type"})
-        except TypeError as error:  # a field without a default is missing
-            raise ValueError(f"incomplete {cls.__name__}: {error}") from error
-    if isinstance(value, list):
-        return tuple(_from_plain(item) for item in value)
-    return value
+_TYPES = {cls.__name__: cls for cls in (ModelSpec, Layer, Norms, Skip, Attention, LatentAttention, Indexer, MLP, MoE,
+                                        Router, Rope, Linear, Yarn, Llama3)}

@@ -13,7 +13,7 @@ _FILES = (
     "k_exaone", "ax_k1", "hyperclova_x_seed_think", "vaetki", "solar_open",
     "exaone_4", "exaone_4_5", "exaone_3_5",
     "solar_pro",
-    "ax_4",
+    "ax_k2", "ax_4",
     "hyperclova_x_seed_omni",
     "kanana_2",
     "deepseek_v3",

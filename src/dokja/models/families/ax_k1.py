@@ -69,6 +69,5 @@ FAMILY = Family(
         unverified=("turn markers", "think tags", "tool format", "which value of enable_thinking is the default"),
     ),
     note="The routers of the released weights have no score correction, though config.json names noaux_tc: pocket "
-         "models are trained with a balance loss instead. A.X K2 (transformers axk2) is not here: its sparse attention "
-         "with an indexer, gated norms and output gate are beyond a spec.",
+         "models are trained with a balance loss instead.",
 )

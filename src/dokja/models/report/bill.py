@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DokjaError
-from ..cost import layer_matrix_flops, parameters, position_flops
+from ..cost import attended_positions, index_flops, layer_matrix_flops, parameters, position_flops
 from ..spec import LatentAttention, ModelSpec
 from .hardware import CACHE_BYTES, GPUS, HEADROOM, PRECISIONS, Set, precision, smallest_set, weight_bytes
 from .saving import all_global, attention_flops, cache_numbers, expanded_cache_numbers
@@ -114,6 +114,6 @@ def _prefill(spec: ModelSpec, context: int) -> Flops:
 def _decode(spec: ModelSpec, context: int) -> Flops:
     """One token that sees all that its layers still keep; latents are not expanded."""
     layers = sum(layer_matrix_flops(layer, spec.width) for layer in spec.layers)
-    seen = sum(position_flops(layer.mixer, absorbed=True) * min(context, layer.mixer.window or context)
-               for layer in spec.layers)
+    seen = sum(position_flops(layer.mixer, absorbed=True) * attended_positions(layer.mixer, context)
+               + index_flops(layer.mixer) * min(context, layer.mixer.window or context) for layer in spec.layers)
     return Flops(layers + 2 * spec.vocab * spec.width, seen)

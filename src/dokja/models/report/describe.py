@@ -14,6 +14,7 @@ from ..spec import (
     PRE,
     PRE_AND_FFN_OUT,
     Attention,
+    LatentAttention,
     Layer,
     Linear,
     Llama3,
@@ -34,6 +35,8 @@ _TEXT: dict[Lang, dict[str, str]] = {
         "window": "window {window:,}", "global": "global", "unplaced": "{reach} without positions",
         "sinks": "with sinks", "latent": "MLA {heads} heads, kv {kv}+{rope}", "qk": "QK-norm", "bias": "QKV bias",
         "pre": "pre", "post": "post", "peri": "pre + post", "ffn_out": "pre, + feed-forward output",
+        "gated": "{places}, gated ({halves})", "best": "{reach}, best {top:,} of them by an indexer",
+        "output_gate": "output gate",
         "in": "{part} input", "out": "{part} output", "mixer": "attention", "ffn": "feed-forward", "no": "none",
         "parallel": "one for both halves (parallel)", "where": "{what} in {share} layers", "zero": "weights 1 + w",
         "dims": "{dims} dimensions", "from": "YaRN x{factor:g} from {original:,}", "linear": "linear x{factor:g}",
@@ -51,6 +54,8 @@ _TEXT: dict[Lang, dict[str, str]] = {
         "window": "창 {window:,}", "global": "전역", "unplaced": "{reach}(위치 없음)",
         "sinks": "싱크 있음", "latent": "MLA {heads}헤드, kv {kv}+{rope}", "qk": "QK-norm", "bias": "QKV 편향",
         "pre": "앞(pre)", "post": "뒤(post)", "peri": "앞뒤(pre + post)", "ffn_out": "앞, 피드포워드는 뒤에도",
+        "gated": "{places}, 게이트({halves})", "best": "{reach}, 그중 인덱서가 고른 {top:,}곳",
+        "output_gate": "출력 게이트",
         "in": "{part} 입력", "out": "{part} 출력", "mixer": "어텐션", "ffn": "피드포워드", "no": "없음",
         "parallel": "두 갈래가 하나를 함께 씀(병렬)", "where": "{share}층 {what}", "zero": "가중치 1 + w",
         "dims": "{dims}차원", "from": "YaRN {factor:g}배({original:,}부터)", "linear": "선형 {factor:g}배",
@@ -101,6 +106,8 @@ def heads_in_words(mixer: Mixer, lang: Lang = "en") -> str:
 def reach_in_words(mixer: Mixer, lang: Lang = "en") -> str:
     """What a layer sees: "window 128", "global without positions"."""
     reach = say(lang, "window", window=mixer.window) if mixer.window else say(lang, "global")
+    if isinstance(mixer, LatentAttention) and mixer.indexer:
+        reach = say(lang, "best", reach=reach, top=mixer.indexer.top)
     return reach if mixer.rope else say(lang, "unplaced", reach=reach)
 
 
@@ -108,6 +115,8 @@ def attention_in_words(spec: ModelSpec, lang: Lang = "en") -> str:
     """The attention of a model: "GQA 64/8, 3 of 4 layers window 128, global without positions"."""
     layers = spec.layers
     extras = [say(lang, "sinks")] if any(isinstance(one.mixer, Attention) and one.mixer.sinks for one in layers) else []
+    if any(isinstance(one.mixer, LatentAttention) and one.mixer.gate for one in layers):
+        extras.append(say(lang, "output_gate"))
     heads = list(dict.fromkeys(heads_in_words(layer.mixer, lang) for layer in layers))
     reaches = Counter(reach_in_words(layer.mixer, lang) for layer in layers)
     if len(reaches) == 1:
@@ -156,6 +165,10 @@ def positions_in_words(spec: ModelSpec, lang: Lang = "en") -> str:
 def placement_in_words(norms: Norms, lang: Lang = "en") -> str:
     """Where a layer normalises."""
     named = {PRE: "pre", POST: "post", PERI: "peri", PRE_AND_FFN_OUT: "ffn_out"}
+    if norms != norms.ungated:
+        gates = {"mixer": norms.mixer_gate, "ffn": norms.ffn_gate}
+        halves = ", ".join(say(lang, half) for half, rank in gates.items() if rank)
+        return say(lang, "gated", places=placement_in_words(norms.ungated, lang), halves=halves)
     if norms in named:
         return say(lang, named[norms])
     places = [say(lang, side, part=say(lang, half)) for half, side, placed in (

@@ -67,7 +67,8 @@ def _mixer(mixer: Attention | LatentAttention) -> str:
         return (f"Keys and values of all {mixer.heads} heads are unfolded from one normalised latent of "
                 f"{mixer.kv_rank} numbers; a head compares {mixer.nope_dim} numbers without positions and "
                 f"{mixer.rope_dim} with them, which all heads share on the key side, and returns {mixer.v_dim}. "
-                f"Queries come {query}. The cache keeps {mixer.kv_rank} + {mixer.rope_dim} numbers a position.")
+                f"Queries come {query}. The cache keeps {mixer.kv_rank} + {mixer.rope_dim} numbers a position."
+                + _sparse_and_gated(mixer))
     shared = mixer.heads // mixer.kv_heads
     group = "a key and value head of its own" if shared == 1 else (
         f"{mixer.kv_heads} key and value {'head' if mixer.kv_heads == 1 else 'heads'}, {shared} queries to each")
@@ -83,6 +84,15 @@ def _mixer(mixer: Attention | LatentAttention) -> str:
         words.append(f"scores multiplied by {mixer.scale:g} instead of 1/sqrt({mixer.head_dim}) = "
                      f"{mixer.head_dim**-0.5:.4g}")
     return ", ".join(words) + "."
+
+
+def _sparse_and_gated(mixer: LatentAttention) -> str:
+    text = ""
+    if (indexer := mixer.indexer) is not None:
+        text += (f" An indexer of {indexer.heads} small heads first scores all that a token sees against one key of "
+                 f"{indexer.dim} numbers a position, cached as well; attention reads only the best {indexer.top:,}.")
+    return text + (" What a head returns is multiplied by the sigmoid of as many numbers from the latent of the queries."
+                   if mixer.gate else "")
 
 
 def _rope(rope: Rope | None) -> str:
@@ -118,6 +128,11 @@ def _norms(spec: ModelSpec) -> str:
         return text + "; attention and feed-forward read the same normalised input and are added at once."
     places = {PRE: "on the input of attention and of feed-forward, as in Llama",
               POST: "on the output of attention and of feed-forward, before it is added; none on the input"}
+
+    gates = {rank for layer in spec.layers for rank in (layer.norms.mixer_gate, layer.norms.ffn_gate) if rank}
+    if gates:
+        text += (f"; a gated one is multiplied by the sigmoid of two small matrices of rank "
+                 f"{' or '.join(map(str, sorted(gates)))} on its own output")
 
     def where(layer: Layer) -> str:
         return places.get(layer.norms) or placement_in_words(layer.norms)
@@ -159,6 +174,9 @@ def differences(spec: ModelSpec) -> list[str]:
         "every head has keys and values of its own": any(m.heads == m.kv_heads for m in plain),
         "Q and K are normalised by head": any(m.qk_norm for m in plain),
         "biases in attention": any(m.bias or m.out_bias for m in plain),
+        "each head's output is gated": any(m.gate for m in mixers if isinstance(m, LatentAttention)),
+        "sparse attention: an indexer chooses positions":
+            any(m.indexer for m in mixers if isinstance(m, LatentAttention)),
         "attention sinks": any(m.sinks for m in plain),
         f"windows in {share_of(spec.layers, lambda layer: layer.mixer.window is not None)} layers":
             any(m.window for m in mixers),

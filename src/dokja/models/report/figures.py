@@ -84,13 +84,13 @@ def _placements(found: Sequence[Entry], lang: Lang) -> dict[tuple[Norms, bool], 
     kinds: dict[str, set[frozenset[tuple[Norms, bool]]]] = {}
     for entry in found:
         kinds.setdefault(entry.family.name, set()).add(frozenset(
-            (layer.norms, layer.parallel) for layer in entry.release.spec.layers))
+            (layer.norms.ungated, layer.parallel) for layer in entry.release.spec.layers))
     users: dict[tuple[Norms, bool], list[str]] = {}
     for entry in found:
         layers = entry.release.spec.layers
         name = entry.family.title if len(kinds[entry.family.name]) == 1 else entry.release.spec.name
-        for place in dict.fromkeys((layer.norms, layer.parallel) for layer in layers):
-            count = sum((layer.norms, layer.parallel) == place for layer in layers)
+        for place in dict.fromkeys((layer.norms.ungated, layer.parallel) for layer in layers):
+            count = sum((layer.norms.ungated, layer.parallel) == place for layer in layers)
             label = name if count == len(layers) else f"{name} ({count}/{len(layers)})"
             if label not in users.setdefault(place, []):
                 users[place].append(label)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from ..cost import ffn_matrices, ffn_vectors, mixer_matrices, mixer_vectors, norm_parameters
+from ..cost import ffn_matrices, ffn_vectors, mixer_matrices, mixer_vectors, norm_parameters, norms_parameters
 from ..spec import MLP, Attention, Layer, Mixer, ModelSpec
 
 COMPONENTS = ("embedding", "attention", "dense feed-forward", "routed experts", "shared experts", "routers", "norms",
@@ -68,7 +68,7 @@ def _layer(layer: Layer, spec: ModelSpec) -> dict[str, tuple[int, int, int]]:
     width, ffn, place = spec.width, layer.ffn, layer.norms
     mixer, inner = mixer_matrices(layer.mixer, width), _inner_norms(layer.mixer)
     attention = mixer + mixer_vectors(layer.mixer, width) - inner
-    norms = inner + norm_parameters(spec) * sum((place.mixer_in, place.mixer_out, place.ffn_in, place.ffn_out))
+    norms = inner + norms_parameters(place, spec)
     out = {"attention": (attention, attention, mixer), "norms": (norms, norms, 0)}
     if isinstance(ffn, MLP):
         dense = ffn_matrices(ffn, width)
@@ -83,7 +83,7 @@ def _layer(layer: Layer, spec: ModelSpec) -> dict[str, tuple[int, int, int]]:
 
 
 def _inner_norms(mixer: Mixer) -> int:
-    """Parameters of the norms inside the mixer: of each head of Q and K, or of the latents."""
+    """Parameters of the norms inside the mixer: of each head of Q and K, or of the latents and an indexer's key."""
     if isinstance(mixer, Attention):
         return 2 * mixer.head_dim if mixer.qk_norm else 0
-    return (mixer.q_rank or 0) + mixer.kv_rank
+    return mixer_vectors(mixer, 0)

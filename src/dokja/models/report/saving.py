@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..cost import cache_values, forward_flops_per_token, position_flops, visible_positions
+from ..cost import attention_flops as mixer_flops
+from ..cost import cache_values, forward_flops_per_token
 from ..spec import Attention, Layer, ModelSpec
 
 CONTEXTS = (8_192, 32_768, 131_072, 262_144)
@@ -36,7 +37,7 @@ def expanded_cache_numbers(spec: ModelSpec, context: int) -> int:
 
 def attention_flops(spec: ModelSpec, context: int) -> float:
     """FLOPs of scores and weighted values, of one token in a sequence of `context`, averaged over the sequence."""
-    return sum(position_flops(layer.mixer) * visible_positions(layer.mixer.window, context) for layer in spec.layers)
+    return sum(mixer_flops(layer.mixer, context) for layer in spec.layers)
 
 
 @dataclass(frozen=True)
