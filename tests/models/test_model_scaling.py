@@ -28,7 +28,10 @@ def kind(layer: Layer) -> tuple[object, ...]:
         attention += (mixer.heads // mixer.kv_heads, mixer.qk_norm,
                       mixer.scale and round(mixer.scale * mixer.head_dim, 9))
     feed = (ffn.shared, ffn.router, round(ffn.experts / ffn.active)) if isinstance(ffn, MoE) else ()
-    return (*attention, type(ffn), *feed, layer.norms)
+    if isinstance(mixer, LatentAttention):
+        attention += (mixer.gate,)
+    norms = (layer.norms.ungated, layer.norms.mixer_gate > 0, layer.norms.ffn_gate > 0)
+    return (*attention, type(ffn), *feed, *norms)
 
 
 def openings(layers: tuple[Layer, ...]) -> int:

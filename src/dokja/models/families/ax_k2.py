@@ -9,8 +9,6 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ...errors import DokjaError
-from ..chat.syntax import THINK_HERMES
-from ..chat.template import ENABLE_THINKING, ChatTemplate
 from ..checkpoint import deepseek, llama
 from ..checkpoint.config import expect, need
 from ..checkpoint.layout import Checkpoint, Config
@@ -90,7 +88,7 @@ FAMILY = Family(
             context=262_144,
             norm_eps=1e-6,
             unverified=("ranks of the latents, dimensions of the heads and number of the indexer's (third party; the "
-                        "total fits the size of the published files)", "YaRN's factor and beta", "chat markers"),
+                        "total fits the size of the published files)", "YaRN's factor and betas", "chat markers"),
         ),
         repository="skt/A.X-K2",
         licence="Apache-2.0",
@@ -100,11 +98,8 @@ FAMILY = Family(
     reference="transformers AXK2ForCausalLM",
     checkpoint=Checkpoint(("axk2",), "AXK2ForCausalLM", _read, _write, _NAMES),
     chat=CHATML,
-    template=ChatTemplate(
-        "ax-k2", "chatml", ENABLE_THINKING, "on", THINK_HERMES,
-        unverified=("turn markers", "tool format"),
-    ),
     note="The published matrix of queries and gates reads the normalised and the raw latent but is half zeros: queries "
          "use only the one, gates the other. Published totals leave those 1.9B out. Pocket models have no indexer, "
-         "which is trained apart in a long-context stage; nothing here trains one.",
+         "which is trained apart in a long-context stage; nothing here trains one. The published chat template is not "
+         "here: it was not to be read.",
 )

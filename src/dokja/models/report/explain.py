@@ -91,7 +91,7 @@ def _sparse_and_gated(mixer: LatentAttention) -> str:
     if (indexer := mixer.indexer) is not None:
         text += (f" An indexer of {indexer.heads} small heads first scores all that a token sees against one key of "
                  f"{indexer.dim} numbers a position, cached as well; attention reads only the best {indexer.top:,}.")
-    return text + (" What a head returns is multiplied by the sigmoid of as many numbers from the latent of the queries."
+    return text + (" What a head returns is multiplied by the sigmoid of as many numbers from the queries' latent."
                    if mixer.gate else "")
 
 
