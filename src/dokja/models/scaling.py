@@ -1,8 +1,9 @@
 """The one dial: an official architecture at any size, still recognisably that architecture.
 
 Kept exactly: the attention pattern, query heads per key/value head, active/total experts, shared experts, expert
-groups, norm placement, gates, multipliers, positions. Kept as ratios to the width: query width, ranks of latents and gates,
-feed-forward widths. Derived: depth (fifth root of the size), vocabulary (cube root), width (what the size leaves).
+groups, norm placement, gates, multipliers, positions. Kept as ratios to the width: query width, ranks of latents and
+of gates, feed-forward widths. Derived: depth (fifth root of the size), vocabulary (cube root), width (what the size
+leaves). Left out: indexers, which no pre-training has.
 """
 
 from __future__ import annotations
