@@ -90,9 +90,10 @@ CONVERSATIONS = {
 }
 SAME = {"exaone-4.5": "k-exaone", "ax-4": "ax-k1", "solar-pro": "ax-k1", "midm-2": "kanana", "kanana-2": "kanana",
         "kanana-2-thinking": "kanana", "qwen3": "ax-k1", "hyperclova-x-seed-think-32b": "ax-k1",
-        "hyperclova-x-seed-omni": "ax-k1"}
+        "hyperclova-x-seed-omni": "ax-k1", "ax-k2": "ax-k1"}
 ENDS: dict[str, dict[str | None, str]] = {
     "ax-4": {}, "solar-pro": {}, "midm-2": {}, "kanana-2": {}, "kanana-2-thinking": {"on": "<think>\n"},
+    "ax-k2": {"on": "<think>\n", "off": "</think>"},
     "qwen3": {"on": "", "off": "<think>\n\n</think>\n\n"},
     "hyperclova-x-seed-think-32b": {"off": "<think>\n\n</think>\n\n", "on": "<think>\n"},
 }

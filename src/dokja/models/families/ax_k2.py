@@ -9,6 +9,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ...errors import DokjaError
+from ..chat.syntax import THINK_HERMES
+from ..chat.template import ChatTemplate
 from ..checkpoint import deepseek, llama
 from ..checkpoint.config import expect, need
 from ..checkpoint.layout import Checkpoint, Config
@@ -98,8 +100,13 @@ FAMILY = Family(
     reference="transformers AXK2ForCausalLM",
     checkpoint=Checkpoint(("axk2",), "AXK2ForCausalLM", _read, _write, _NAMES),
     chat=CHATML,
+    template=ChatTemplate(
+        "ax-k2", "chatml",
+        # An answer without thinking follows the closing tag alone (report, section 4.1).
+        {"on": {"enable_thinking": True}, "off": {"enable_thinking": False, "no_thought": "</think>"}}, "on",
+        THINK_HERMES, unverified=("turn markers", "line ends around think tags", "wording of the tool preamble"),
+    ),
     note="The published matrix of queries and gates reads the normalised and the raw latent but is half zeros: queries "
          "use only the one, gates the other. Published totals leave those 1.9B out. Pocket models have no indexer, "
-         "which is trained apart in a long-context stage; nothing here trains one. The published chat template is not "
-         "here: it was not to be read.",
+         "which is trained apart in a long-context stage; nothing here trains one.",
 )
