@@ -10,13 +10,13 @@ from test_native import check
 from torch import Tensor, nn
 
 from dokja.models import native, ops
-from dokja.models.attention import MultiHeadLatentAttention
+from dokja.models.attention import GroupedQueryAttention, MultiHeadLatentAttention
 from dokja.models.families import family
 from dokja.models.ffn import MixtureOfExperts
 from dokja.models.native.build import library
 from dokja.models.norm import RMSNorm, join
 from dokja.models.scaling import scaled
-from dokja.models.spec import LatentAttention, MoE, Rope, Router
+from dokja.models.spec import Attention, LatentAttention, MoE, Rope, Router
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 
@@ -151,3 +151,27 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="experts: the shapes"):
         native.experts(torch.randn(8, 16), torch.randn(2, 16, 16), torch.randn(2, 8, 24),
                        torch.zeros(8, 1, dtype=torch.int64), torch.ones(8, 1), None)
+
+
+@pytest.mark.parametrize("rope", [
+    None, Rope(theta=1e4), Rope(theta=1e4, layout="interleaved"), Rope(theta=1e4, dims=8)])
+@pytest.mark.parametrize(("heads", "kv", "dim", "window"), [(6, 1, 24, None), (4, 2, 20, 9), (3, 3, 16, None)])
+def test_grouped_attention(heads: int, kv: int, dim: int, window: int | None, rope: Rope | None) -> None:
+    spec = scaled(family("hyperclova-x-seed-think").spec, 500_000, context=64)
+    mixer = Attention(heads=heads, kv_heads=kv, head_dim=dim, window=window, rope=rope, qk_norm=False, bias=True)
+    module = GroupedQueryAttention(mixer, spec)
+
+    def forward(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
+        held = {"qkv.weight": weight, "qkv.bias": bias, "out.weight": out}
+        return torch.func.functional_call(module, held, (x, None, None))  # type: ignore[no-any-return]
+
+    weights = torch.randn_like(module.qkv.weight) * 0.3, torch.randn(sum(module.sizes)), module.out.weight
+    for length in (1, 37, 70):
+        check(forward, torch.randn(2, length, spec.width), *weights)
+
+
+def test_joint_attention_refuses_shapes_that_do_not_fit() -> None:
+    tables = torch.randn(4, 4), torch.randn(4, 4)
+    for total, heads, given in ((7, 2, tables), (8, 4, (tables[0][:3], tables[1])), (8, 8, None)):
+        with pytest.raises(ValueError, match="joint_attention: the shapes"):
+            native.joint_attention(torch.randn(1, 4, total, 8), given, heads, None, 1.0)

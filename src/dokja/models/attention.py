@@ -58,8 +58,10 @@ class GroupedQueryAttention(nn.Module):
         return LayerCache(like.new_zeros(shape), like.new_zeros(shape))
 
     def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
-        mixer = self.mixer
-        q, k, v = (part.unflatten(-1, (-1, mixer.head_dim)) for part in self.qkv(x_BTC).split(self.sizes, dim=-1))
+        mixer, qkv = self.mixer, self.qkv(x_BTC)
+        if cache is None and position_BT is None and (joint := self._joint(qkv)) is not None:
+            return self.out(joint.flatten(2))
+        q, k, v = (part.unflatten(-1, (-1, mixer.head_dim)) for part in qkv.split(self.sizes, dim=-1))
         q, k = self.q_norm(q), self.k_norm(k)
         if mixer.rope is not None:
             length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
@@ -75,6 +77,22 @@ class GroupedQueryAttention(nn.Module):
             mixed = ops.attention_cached(q, cache.k, cache.v, position_BT, window=mixer.window, scale=self.scale,
                                          sinks_H=self.sinks)
         return self.out(mixed.flatten(2))
+
+    def _joint(self, qkv_BTF: Tensor) -> Tensor | None:
+        """Rotation and attention of a whole sequence as one step, None where no kernel serves."""
+        mixer, rope = self.mixer, self.mixer.rope
+        turns = rope is None or (rope.layout == "half" and rope.dims in (None, mixer.head_dim))
+        if mixer.qk_norm or self.sinks is not None or not (turns and native.takes(qkv_BTF)):
+            return None
+        heads = qkv_BTF.unflatten(-1, (-1, mixer.head_dim))
+        kv = heads[:, :, : mixer.kv_heads]
+        if not native.attention_takes(heads[:, :, : mixer.heads], kv, kv):
+            return None
+        length, tables = qkv_BTF.shape[1], None
+        if rope is not None:
+            cos, sin = angles(rope, mixer.head_dim, length, qkv_BTF)
+            tables = cos[:length], sin[:length]
+        return native.joint_attention(heads, tables, mixer.heads, mixer.window, self.scale)
 
 
 class MultiHeadLatentAttention(nn.Module):

@@ -17,6 +17,7 @@ from .functions import (
     attention_takes,
     gated_mlp,
     gated_mlp_takes,
+    joint_attention,
     linear_cross_entropy,
     muon,
     rms_norm,
@@ -28,8 +29,8 @@ from .latent import Latent, latent, latent_takes
 from .mixture import experts, experts_take, router, router_takes
 
 __all__ = ["Latent", "attention", "attention_takes", "experts", "experts_take", "gated_mlp", "gated_mlp_takes",
-           "join", "latent", "latent_takes", "linear_cross_entropy", "muon", "off", "rms_norm", "rotate", "router",
-           "router_takes", "swiglu", "takes"]
+           "join", "joint_attention", "latent", "latent_takes", "linear_cross_entropy", "muon", "off", "rms_norm",
+           "rotate", "router", "router_takes", "swiglu", "takes"]
 
 _off = False
 

@@ -10,7 +10,7 @@ using namespace dokja;
 
 namespace {
 
-constexpr int64_t LANES = 32, KEYS = 64;
+constexpr int64_t LANES = 48, KEYS = 64;
 constexpr int VECS = LANES / W;
 constexpr float LOG2E = 1.44269504f, LOWEST = -1e30f;
 
@@ -30,11 +30,13 @@ inline Vec exp2(Vec x) {
 constexpr int64_t MAX_DIM = 256;
 const float ZEROS[MAX_DIM] = {};
 
-struct View {  // [batch, length, heads, dim], the last dimension contiguous
-  const float* data;
+template <class T> struct Heads {  // [batch, length, heads, dim], the last dimension contiguous
+  T* data;
   int64_t batch, length, head;
-  const float* at(int64_t b, int64_t t, int64_t h) const { return data + b * batch + t * length + h * head; }
+  T* at(int64_t b, int64_t t, int64_t h) const { return data + b * batch + t * length + h * head; }
 };
+using View = Heads<const float>;
+using Target = Heads<float>;
 
 struct Shape {
   int64_t batch, length, heads, kv_heads, dim, value, window;
@@ -86,10 +88,10 @@ struct Block {
       vectors(dim, [&](int64_t d, int n) { store(out + lane * width + d, load_n(in + d, n) * factor); });
     });
   }
-  // Back from [dim, LANES], lane i multiplied by factor[i], to the rows of a contiguous [batch, length, heads, dim].
-  void unpack(const float* in, const Shape& s, int64_t b, int64_t dim, const Vec (&factor)[VECS], float* out) const {
+  // Back from [dim, LANES], lane i multiplied by factor[i].
+  void unpack(const float* in, int64_t b, int64_t dim, const Vec (&factor)[VECS], const Target& out) const {
     float* rows[LANES];
-    lanes([&](int64_t t, int64_t h, int64_t lane) { rows[lane] = out + ((b * s.length + t) * s.heads + h) * dim; });
+    lanes([&](int64_t t, int64_t h, int64_t lane) { rows[lane] = out.at(b, t, h); });
     for (int i = 0; i * W < used; i++)
       unpack_transposed(in + i * W, LANES, dim, factor[i], rows + i * W, (int)std::min<int64_t>(W, used - i * W));
   }
@@ -113,7 +115,7 @@ void pack_columns(const View& x, const Shape& s, int64_t b, int64_t h, int64_t d
 }
 
 void forward_head(const Shape& s, const View& q, const View& k, const View& v, float scale, int64_t b, int64_t kv,
-                  float* out, float* log_sum, Scratch& scratch) {
+                  const Target& out, float* log_sum, Scratch& scratch) {
   const int64_t values = round_up(s.value, ROWS);
   float* keys = scratch.get(s.dim * s.stride() + s.padded() * values + (s.dim + values + KEYS) * LANES);
   float* rows = keys + s.dim * s.stride();
@@ -137,9 +139,12 @@ void forward_head(const Shape& s, const View& q, const View& k, const View& v, f
             float* score = scores + j * LANES + i * W;
             store(score, block.hide(load(score), key + j, i, LOWEST));
           }
+      Vec tops[VECS];
+      for (int i = 0; i < VECS; i++) tops[i] = peak[i];
+      for (int64_t j = 0; j < n; j++)
+        for (int i = 0; i < VECS; i++) tops[i] = max(tops[i], load(scores + j * LANES + i * W));
       for (int i = 0; i < VECS; i++) {
-        Vec top = peak[i];
-        for (int64_t j = 0; j < n; j++) top = max(top, load(scores + j * LANES + i * W));
+        const Vec top = tops[i];
         const Vec shrink = exp2(peak[i] - top);
         Vec sums = {};
         for (int64_t j = 0; j < n; j++) {
@@ -164,13 +169,13 @@ void forward_head(const Shape& s, const View& q, const View& k, const View& v, f
       store(logs + i * W, peak[i]);
       for (int j = 0; j < W; j++) logs[i * W + j] += std::log2(total[i][j]);
     }
-    block.unpack(mixed, s, b, s.value, inverse, out);
+    block.unpack(mixed, b, s.value, inverse, out);
     block.lanes([&](int64_t t, int64_t h, int64_t lane) { log_sum[(b * s.length + t) * s.heads + h] = logs[lane]; });
   }
 }
 
-struct Gradients {  // all contiguous
-  float *q, *k, *v;
+struct Gradients {
+  Target q, k, v;
 };
 
 void backward_head(const Shape& s, const View& q, const View& k, const View& v, float scale, const float* out,
@@ -232,12 +237,11 @@ void backward_head(const Shape& s, const View& q, const View& k, const View& v, 
       gemm<LANES>(n, wide_value, LANES, scores, 1, up_rows, wide_value, dv + key * wide_value, wide_value, true);
       gemm<LANES>(n, wide, LANES, slopes, 1, query_rows, wide, dk + key * wide, wide, true);
     }
-    block.unpack(dq, s, b, s.dim, scales, grad.q);
+    block.unpack(dq, b, s.dim, scales, grad.q);
   }
   for (int64_t t = 0; t < s.length; t++) {
-    const int64_t row = (b * s.length + t) * s.kv_heads + kv;
-    copy(dk + t * wide, s.dim, grad.k + row * s.dim);
-    copy(dv + t * wide_value, s.value, grad.v + row * s.value);
+    copy(dk + t * wide, s.dim, grad.k.at(b, t, kv));
+    copy(dv + t * wide_value, s.value, grad.v.at(b, t, kv));
   }
 }
 
@@ -253,22 +257,25 @@ int dokja_attention(const int64_t* shape, float scale, const float* q, const flo
   const Shape s = {shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6]};
   const View vq = {q, strides[0], strides[1], strides[2]}, vk = {k, strides[3], strides[4], strides[5]},
              vv = {v, strides[6], strides[7], strides[8]};
+  const Target to = {out, s.length * s.heads * s.value, s.heads * s.value, s.value};
   parallel(s.batch * s.kv_heads, threads, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; i++)
-      forward_head(s, vq, vk, vv, scale, i / s.kv_heads, i % s.kv_heads, out, log_sum, thread_scratch());
+      forward_head(s, vq, vk, vv, scale, i / s.kv_heads, i % s.kv_heads, to, log_sum, thread_scratch());
   });
   return 0;
 }
 
-// g: as out, contiguous; dq, dk, dv: contiguous.
+// g: as out, contiguous; dq, dk, dv: with the three strides each of `targets`.
 int dokja_attention_backward(const int64_t* shape, float scale, const float* q, const float* k, const float* v,
                              const int64_t* strides, const float* out, const float* log_sum, const float* g, float* dq,
-                             float* dk, float* dv, int threads) {
+                             float* dk, float* dv, const int64_t* targets, int threads) {
   const Shape s = {shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6]};
   const View vq = {q, strides[0], strides[1], strides[2]}, vk = {k, strides[3], strides[4], strides[5]},
              vv = {v, strides[6], strides[7], strides[8]},
              vg = {g, s.length * s.heads * s.value, s.heads * s.value, s.value};
-  const Gradients grad = {dq, dk, dv};
+  const Gradients grad = {{dq, targets[0], targets[1], targets[2]},
+                          {dk, targets[3], targets[4], targets[5]},
+                          {dv, targets[6], targets[7], targets[8]}};
   parallel(s.batch * s.kv_heads, threads, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; i++)
       backward_head(s, vq, vk, vv, scale, out, log_sum, vg, i / s.kv_heads, i % s.kv_heads, grad, thread_scratch());

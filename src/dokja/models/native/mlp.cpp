@@ -6,7 +6,7 @@ using namespace dokja;
 
 namespace {
 
-constexpr int64_t BLOCK = 128;      // rows; with the matrices of a pocket model they fit the second-level cache
+constexpr int64_t BLOCK = 64;       // rows; with the matrices of a pocket model they fit the second-level cache
 struct Shape {
   int64_t rows, width, hidden;
 };

@@ -99,18 +99,19 @@ int dokja_swiglu_backward(const float* gate_up, const float* g, int64_t rows, in
   return 0;
 }
 
-// x: [batch, length, heads, 2 half] with strides; y contiguous; cos, sin: [length, half] or one such per sequence
+// x: [batch, length, heads, 2 half] with strides; y: the same with `apart` from place to place, may be x where neither
+// is interleaved; cos, sin: [length, half] or one such per sequence
 // (table_stride 0 or length * half). Pairs stand as halves or interleaved in x and in y; sign -1 turns backwards.
 int dokja_rotate(const float* x, int64_t batch, int64_t length, int64_t heads, int64_t half, int64_t batch_stride,
                   int64_t length_stride, int64_t head_stride, const float* cos, const float* sin, int64_t table_stride,
-                  int interleaved_in, int interleaved_out, float sign, float* y, int threads) {
+                  int interleaved_in, int interleaved_out, float sign, float* y, int64_t apart, int threads) {
   parallel(batch * length, threads, [&](int64_t begin, int64_t end, int) {
     for (int64_t place = begin; place < end; place++) {
       const int64_t b = place / length, t = place % length;
       const float *c = cos + b * table_stride + t * half, *s = sin + b * table_stride + t * half;
       for (int64_t h = 0; h < heads; h++) {
         const float* in = x + b * batch_stride + t * length_stride + h * head_stride;
-        float* out = y + (place * heads + h) * 2 * half;
+        float* out = y + place * apart + h * 2 * half;
         if (!interleaved_in && !interleaved_out) {
           vectors(half, [&](int64_t i, int n) {
             const Vec a = load_n(in + i, n), z = load_n(in + half + i, n);

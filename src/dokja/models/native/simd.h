@@ -33,14 +33,15 @@ typedef int32_t Int __attribute__((vector_size(DOKJA_LANES * 4)));
 inline Vec load(const float* p) { Vec v; std::memcpy(&v, p, sizeof v); return v; }
 inline void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
 inline Vec splat(float s) { return s - Vec{}; }
-inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 
 // The first n < W floats of p, zeros behind them; and their store.
 #if defined(__AVX512F__)
 inline Vec load(const float* p, int n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
 inline void store(float* p, Vec v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v); }
 inline float sum(Vec v) { return _mm512_reduce_add_ps(v); }
+inline Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 #else
+inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec load(const float* p, int n) { float a[W] = {}; for (int i = 0; i < n; i++) a[i] = p[i]; return load(a); }
 inline void store(float* p, Vec v, int n) { float a[W]; store(a, v); for (int i = 0; i < n; i++) p[i] = a[i]; }
 inline float sum(Vec v) {
