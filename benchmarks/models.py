@@ -34,7 +34,7 @@ from dokja.models import ops
 from dokja.models.checkpoint.published import read_published
 from dokja.models.decoder import Decoder
 
-VOCAB, TOKENS, BATCH = 16_384, 512, 2
+VOCAB, TOKENS, BATCH = 4096, 512, 2  # a head of more tokens would be far more than its share of so small a model
 WINDOW, SHORT, LONG = 128, 2048, 16_384
 
 
@@ -43,12 +43,12 @@ def references() -> dict[str, Callable[[], PreTrainedModel]]:
     common = {"vocab_size": VOCAB, "max_position_embeddings": 4096, "tie_word_embeddings": False,
               "pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
     dense = {"hidden_size": 768, "intermediate_size": 2048, "num_attention_heads": 12, "num_key_value_heads": 4,
-             "head_dim": 64, "num_hidden_layers": 12}
+             "head_dim": 64, "num_hidden_layers": 15}
     return {
         "dense (HyperCLOVA X)": lambda: HyperCLOVAXForCausalLM(HyperCLOVAXConfig(**common, **dense)),
         "hybrid (EXAONE 4.0)": lambda: Exaone4ForCausalLM(Exaone4Config(
             **common, **dense, sliding_window=WINDOW,
-            layer_types=["full_attention" if i % 4 == 3 else "sliding_attention" for i in range(12)])),
+            layer_types=["full_attention" if i % 4 == 3 else "sliding_attention" for i in range(15)])),
         "MLA and mixture (A.X K1)": lambda: AXK1ForCausalLM(AXK1Config(
             **common, hidden_size=512, intermediate_size=1536, moe_intermediate_size=128, num_hidden_layers=8,
             num_attention_heads=8, num_key_value_heads=8, n_shared_experts=1, n_routed_experts=64,
