@@ -29,7 +29,7 @@ def main() -> None:
     generate, ids = engine_module.stream, scripted.codec.encode(TEXT)
 
     def stream(model, prompt, sampling):
-        if model is not scripted.model:
+        if model is not scripted.decoder:
             yield from generate(model, prompt, sampling)
             return
         slowly = "천천히" in scripted.codec.decode(prompt[-40:])
