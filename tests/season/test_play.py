@@ -126,6 +126,18 @@ def test_interrupted_season_ends_with_the_same_numbers(played: Path, rules: Path
             assert tensor.equal(ours[name]), f"{folder.name} {name}"
 
 
+def test_season_left_before_its_last_decision_is_decided(played: Path, rules: Path, tmp_path: Path) -> None:
+    home = tmp_path / "season"
+    shutil.copytree(played, home)
+    with sqlite3.connect(home / "season.db") as database:  # as the last judgement's transaction left it
+        database.execute("UPDATE judgements SET result = NULL WHERE stage = 2")
+        database.execute("UPDATE teams SET state = 'in', out_stage = NULL WHERE state = 'winner' OR out_stage = 2")
+        database.execute("UPDATE settings SET value = '\"playing\"' WHERE name = 'state'")
+    done = run(command(home, rules))
+    assert done.returncode == 0, done.stderr
+    assert outcome(home) == outcome(played)
+
+
 def test_workers_end_with_a_killed_parent(rules: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(command(tmp_path / "season", rules), stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, start_new_session=True)

@@ -90,6 +90,7 @@ class _Player:
     def play(self) -> None:
         try:
             self.chances = work.chances(self.season)
+            self._end_stage()  # a player may have left between a stage's last judgement and its decision
             while self.store.setting("state") == "playing":
                 # What is ready is read from the whole state, judgements included: not five times a second for nothing.
                 if len(self.running) < self.season.plan.workers:
