@@ -17,9 +17,9 @@ from starlette.exceptions import HTTPException
 from ..errors import DokjaError
 from .about import about
 from .board import Board
-from .engine import Answer, Delta, Engine
 from .errors import RequestError, TooLargeError, UnavailableError, UnknownError
 from .schema import ChatRequest, read_request
+from .service import Answer, Delta, Engine
 
 BODY_LIMIT = 256 * 1024  # bytes; the longest context served is far shorter
 MARK = {"X-AI-Generated": "true"}

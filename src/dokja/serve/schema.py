@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .conversation import Message
-from .engine import Options
 from .errors import BadRequestError, MalformedError
+from .service import Options
 
 # Settings that change nothing here when they have these values; clients send them by habit.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {

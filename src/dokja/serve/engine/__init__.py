@@ -1,0 +1,1 @@
+"""A token engine: continuous batching over paged caches. `types` says what it is asked and answers."""
