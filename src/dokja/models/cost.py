@@ -119,10 +119,20 @@ def cache_values(mixer: Mixer) -> int:
     return mixer.kv_rank + mixer.rope_dim + (mixer.indexer.dim if mixer.indexer else 0)
 
 
+def kept_positions(mixer: Mixer, context: int) -> int:
+    """Positions of a sequence that a layer's cache keeps, all that its last query sees: its window's, or all."""
+    return min(context, mixer.window or context)
+
+
+def cache_numbers(spec: ModelSpec, context: int) -> int:
+    """Numbers in the KV cache of one sequence of `context` tokens: a window layer keeps its window, a latent layer its
+    latent. MTP layers are not counted."""
+    return sum(kept_positions(layer.mixer, context) * cache_values(layer.mixer) for layer in spec.layers)
+
+
 def cache_bytes_per_token(spec: ModelSpec, context: int, bytes_per_value: int = 2) -> float:
-    """KV-cache bytes for one sequence of `context` tokens, over its tokens: a window layer keeps only its window."""
-    values = sum(min(context, layer.mixer.window or context) * cache_values(layer.mixer) for layer in spec.layers)
-    return values * bytes_per_value / context
+    """KV-cache bytes of one sequence of `context` tokens, over its tokens."""
+    return cache_numbers(spec, context) * bytes_per_value / context
 
 
 def visible_positions(window: int | None, context: int) -> float:
@@ -153,7 +163,7 @@ def layer_matrix_flops(layer: Layer, width: int) -> int:
 def attended_positions(mixer: Mixer, context: int) -> int:
     """How many positions the last query of a sequence attends to: its window's, its indexer's choice, or all."""
     chosen = mixer.indexer.top if isinstance(mixer, LatentAttention) and mixer.indexer else context
-    return min(context, mixer.window or context, chosen)
+    return min(kept_positions(mixer, context), chosen)
 
 
 def index_flops(mixer: Mixer) -> int:

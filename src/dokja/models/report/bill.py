@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import DokjaError
-from ..cost import attended_positions, index_flops, layer_matrix_flops, parameters, position_flops
+from ..cost import (
+    attended_positions,
+    cache_numbers,
+    index_flops,
+    kept_positions,
+    layer_matrix_flops,
+    parameters,
+    position_flops,
+)
 from ..spec import LatentAttention, ModelSpec
 from .hardware import CACHE_BYTES, GPUS, HEADROOM, PRECISIONS, Set, precision, smallest_set, weight_bytes
-from .saving import all_global, attention_flops, cache_numbers, expanded_cache_numbers
+from .saving import all_global, attention_flops, expanded_cache_numbers
 
 
 @dataclass(frozen=True)
@@ -115,5 +123,5 @@ def _decode(spec: ModelSpec, context: int) -> Flops:
     """One token that sees all that its layers still keep; latents are not expanded."""
     layers = sum(layer_matrix_flops(layer, spec.width) for layer in spec.layers)
     seen = sum(position_flops(layer.mixer, absorbed=True) * attended_positions(layer.mixer, context)
-               + index_flops(layer.mixer) * min(context, layer.mixer.window or context) for layer in spec.layers)
+               + index_flops(layer.mixer) * kept_positions(layer.mixer, context) for layer in spec.layers)
     return Flops(layers + 2 * spec.vocab * spec.width, seen)

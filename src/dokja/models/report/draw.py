@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from html import escape
 
+from ..cost import kept_positions
 from ..spec import Attention, Layer, Mixer, ModelSpec, MoE
 
 FONT = "system-ui, -apple-system, 'Noto Sans KR', 'Noto Sans CJK KR', 'Apple SD Gothic Neo', sans-serif"
@@ -64,7 +65,7 @@ def svg(width: float, height: float, body: list[str], label: str, *, alone: bool
 
 def reach(mixer: Mixer, context: int) -> float:
     """How far back a layer sees, 0 to 1, on a logarithmic scale up to the model's context."""
-    return math.log2(1 + min(mixer.window or context, context)) / math.log2(1 + context)
+    return math.log2(1 + kept_positions(mixer, context)) / math.log2(1 + context)
 
 
 def attention_kind(mixer: Mixer) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...errors import DokjaError
-from ..cost import cache_values, mixer_matrices
+from ..cost import cache_values, kept_positions, mixer_matrices
 from ..spec import Attention, ModelSpec
 from .inventory import QUANTISED, inventory
 
@@ -115,7 +115,7 @@ def _extra(spec: ModelSpec, gpus: int, *, context: int, batch: int, kind: Precis
     out = 0.0
     for layer in spec.layers:
         mixer = layer.mixer
-        one = min(context, mixer.window or context) * cache_values(mixer) * cache_bytes
+        one = kept_positions(mixer, context) * cache_values(mixer) * cache_bytes
         if isinstance(mixer, Attention):
             out += batch * one * -(-mixer.kv_heads // gpus) / mixer.kv_heads
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..cost import attention_flops as mixer_flops
-from ..cost import cache_values, forward_flops_per_token
+from ..cost import cache_numbers, cache_values, forward_flops_per_token, kept_positions
 from ..spec import Attention, Layer, ModelSpec
 
 CONTEXTS = (8_192, 32_768, 131_072, 262_144)
@@ -19,19 +19,15 @@ def all_global(spec: ModelSpec) -> ModelSpec:
     return replace(spec, layers=tuple(map(widened, spec.layers)), mtp=tuple(map(widened, spec.mtp)))
 
 
-def cache_numbers(spec: ModelSpec, context: int) -> int:
-    """Numbers in the KV cache of one sequence; a window layer keeps its window, a latent layer its latent."""
-    return sum(min(context, layer.mixer.window or context) * cache_values(layer.mixer) for layer in spec.layers)
-
-
 def expanded_cache_numbers(spec: ModelSpec, context: int) -> int:
-    """The same if latent layers kept the keys and values of all their heads, as plain multi-head attention does."""
+    """Numbers in the KV cache of one sequence if latent layers kept the keys and values of all their heads, as plain
+    multi-head attention does."""
     kept = 0
     for layer in spec.layers:
         mixer = layer.mixer
         values = (cache_values(mixer) if isinstance(mixer, Attention)
                   else mixer.heads * (mixer.nope_dim + mixer.rope_dim + mixer.v_dim))
-        kept += min(context, mixer.window or context) * values
+        kept += kept_positions(mixer, context) * values
     return kept
 
 
