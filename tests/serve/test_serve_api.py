@@ -136,6 +136,7 @@ def test_models_say_what_they_are(client: openai.OpenAI):
     assert (about["team"], about["company"], about["rank"]) == ("VAETKI", "NC AI", 2)
     assert "not the company's model" in about["statement"]
     assert about["parameters"] > about["active_parameters"] > 0
+    assert about["attention"].startswith("MLA ")
 
 
 def test_generated_text_is_marked(url: str):

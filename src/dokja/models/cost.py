@@ -195,21 +195,3 @@ def forward_flops_per_token(spec: ModelSpec, context: int, *, mtp: bool = False)
 def training_flops_per_token(spec: ModelSpec, context: int) -> float:
     """Matrix FLOPs of training on one token, MTP layers included."""
     return 3 * forward_flops_per_token(spec, context, mtp=True)
-
-
-def describe_mixer(mixer: Mixer) -> str:
-    """The attention of a layer in words."""
-    kind = "latent attention" if isinstance(mixer, LatentAttention) else (
-        f"grouped-query attention {mixer.heads}/{mixer.kv_heads}")
-    reach = f"window {mixer.window:,}" if mixer.window else "global"
-    sparse = mixer.indexer if isinstance(mixer, LatentAttention) else None
-    best = f", best {sparse.top:,} positions" if sparse else ""
-    return f"{kind}, {reach}{best}" + ("" if mixer.rope else ", no positions")
-
-
-def describe_ffn(ffn: FeedForward) -> str:
-    """The feed-forward of a layer in words."""
-    if isinstance(ffn, MLP):
-        return f"{'gated ' if ffn.gated else ''}MLP {ffn.width:,}"
-    shared = f" + {ffn.shared} shared" if ffn.shared else ""
-    return f"{ffn.active} of {ffn.experts} experts{shared}, {ffn.width:,} wide"

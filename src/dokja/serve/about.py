@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..models.cost import describe_mixer, parameters
+from ..models.cost import parameters
 from ..models.model import Model
+from ..models.report.describe import attention_in_words
 from ..models.spec import LatentAttention, MoE
 
 POCKET = ("a published architecture at pocket size, trained here from random weights; "
@@ -16,11 +17,11 @@ def about(loaded: Model) -> dict[str, Any]:
     """Team, company, architecture and training figures of a model, as JSON data."""
     spec, card, family = loaded.spec, loaded.card, loaded.family
     counted = parameters(spec)
-    mixers = list(dict.fromkeys(describe_mixer(layer.mixer) for layer in spec.layers))
     return {
         "team": card.get("team") or (family.title if family else spec.name),
         "company": card.get("company") or (family.company if family else ""),
-        "family": family.name if family else "", "architecture": architecture(loaded, "en"), "attention": mixers,
+        "family": family.name if family else "", "architecture": architecture(loaded, "en"),
+        "attention": attention_in_words(spec),
         "parameters": counted.total, "active_parameters": counted.active, "context": spec.context,
         "layers": len(spec.layers), "statement": POCKET,
         **{key: card[key] for key in ("season", "stage", "seed", "tokens", "flops", "rank") if key in card},

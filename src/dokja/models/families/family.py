@@ -87,8 +87,3 @@ class Family:
     def chat_template(self, release: Release | None = None) -> ChatTemplate | None:
         """The chat template of one of its releases (of the first without one named), or None if none was published."""
         return (release or self.releases[0]).template or self.template
-
-    @property
-    def source(self) -> str:
-        """Where the first release's values were read."""
-        return self.releases[0].source
