@@ -31,9 +31,8 @@ class LayerCache:
     def write(self, k: Tensor, v: Tensor, position_BT: Tensor) -> None:
         """Put the entries of new tokens where they stand."""
         self.fresh = False
-        rows = torch.arange(k.shape[0], device=k.device)[:, None]
-        self.k[rows, position_BT] = k
-        self.v[rows, position_BT] = v
+        ops.write_slots(self.k, k, position_BT)
+        ops.write_slots(self.v, v, position_BT)
 
 
 Cache = list[LayerCache]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from . import ops
 from .rope import rotate
 from .spec import LatentAttention
 
@@ -48,7 +49,7 @@ class LightningIndexer(nn.Module):
         if cache is not None:
             assert cache.index is not None
             assert position_BT is not None
-            cache.index[torch.arange(k.shape[0], device=k.device)[:, None], position_BT] = k
+            ops.write_slots(cache.index, k, position_BT)
             if not cache.fresh:
                 k, query = cache.index, position_BT
         if k.shape[1] <= self.top:
@@ -56,9 +57,6 @@ class LightningIndexer(nn.Module):
         q = rotate(self.q_up(latent_BTR).unflatten(-1, (self.heads, -1)), self.rope, position_BT, length)
         scores = torch.einsum("bthd,bsd->bths", q.float(), k.float()).relu()
         score = torch.einsum("bths,bth->bts", scores, self.weights(x_BTC).float())
-        slot = torch.arange(k.shape[1], device=k.device)
-        seen = slot <= query[..., None]
-        if self.window is not None:
-            seen = seen & (slot > query[..., None] - self.window)
+        seen = ops.seen(query, k.shape[1], self.window)
         best = score.masked_fill(~seen, float("-inf")).topk(self.top, dim=-1, sorted=False).indices
         return torch.zeros_like(score, dtype=torch.bool).scatter_(-1, best, True) & seen

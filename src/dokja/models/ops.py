@@ -109,15 +109,24 @@ def _with_sink(q: Tensor, k: Tensor, v: Tensor, sinks: Tensor, scale: float) -> 
     return q, k, F.pad(v, (0, 0, 1, 0))
 
 
+def seen(position_BT: Tensor, slots: int, window: int | None) -> Tensor:
+    """True for the slots, of positions 0, 1, ..., that a query at each position sees, [B, T, S]; also for [T]."""
+    slot = torch.arange(slots, device=position_BT.device)
+    mask = slot <= position_BT[..., None]
+    return mask if window is None else mask & (slot > position_BT[..., None] - window)
+
+
+def write_slots(cache_BS: Tensor, new_BT: Tensor, position_BT: Tensor) -> None:
+    """Put the entries of new tokens, of any further dimensions, into the slots of their positions."""
+    cache_BS[torch.arange(new_BT.shape[0], device=new_BT.device)[:, None], position_BT] = new_BT
+
+
 def attention_cached(q_BTHD: Tensor, k_BSKD: Tensor, v_BSKD: Tensor, position_BT: Tensor, *, window: int | None,
                      scale: float, sinks_H: Tensor | None = None) -> Tensor:
     """Attention of new queries at `position_BT` over a cache whose slot s holds position s; [B, T, H, V]."""
     groups = q_BTHD.shape[2] // k_BSKD.shape[2]
     q, k, v = (x.transpose(1, 2) for x in (q_BTHD, k_BSKD, v_BSKD))
-    slot = torch.arange(k.shape[2], device=q.device)
-    mask = slot <= position_BT[..., None]
-    if window is not None:
-        mask &= slot > position_BT[..., None] - window
+    mask = seen(position_BT, k.shape[2], window)
     if sinks_H is not None:
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
         q, k, v = _with_sink(q, k, v, sinks_H, scale)
