@@ -11,19 +11,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from .attention import attention, attention_takes, joint_attention
 from .build import library
-from .functions import (
-    attention,
-    attention_takes,
-    gated_mlp,
-    gated_mlp_takes,
-    joint_attention,
-    linear_cross_entropy,
-    muon,
-    rms_norm,
-    rotate,
-    swiglu,
-)
+from .functions import gated_mlp, gated_mlp_takes, linear_cross_entropy, muon, rms_norm, rotate, swiglu
 from .join import join
 from .latent import Latent, latent, latent_takes
 from .mixture import experts, experts_take, router, router_takes

@@ -93,13 +93,16 @@ class _SwiGLU(torch.autograd.Function):
         return out
 
 
-def _rotated(x: Tensor, cos: Tensor, sin: Tensor, layout_in: bool, layout_out: bool, sign: float) -> Tensor:
+def turn(x: Tensor, cos: Tensor, sin: Tensor, sign: float, out: Tensor | None = None, *, layout_in: bool = False,
+          layout_out: bool = False) -> Tensor:
+    """The heads of x [B, T, H, D] rotated (sign -1: backwards) as the first of `out`, which may be x where both layouts
+    are halves; True is interleaved."""
     x = dense(x)
     batch, length, heads, dim = x.shape
-    out = torch.empty(x.shape)
+    out = torch.empty(x.shape) if out is None else out
     tables = cos, sin, 0 if cos.dim() == 2 else length * dim // 2
     call("rotate", x, batch, length, heads, dim // 2, *x.stride()[:3], *tables, layout_in, layout_out, sign, out,
-         heads * dim)
+         out.shape[2] * dim)
     return out
 
 
@@ -109,13 +112,13 @@ class _Rotate(torch.autograd.Function):
         cos, sin = cos.contiguous(), sin.contiguous()
         ctx.save_for_backward(cos, sin)
         ctx.interleaved = interleaved
-        return _rotated(x, cos, sin, interleaved, False, 1.0)
+        return turn(x, cos, sin, 1.0, layout_in=interleaved)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
-        return _rotated(grad, cos, sin, False, ctx.interleaved, -1.0), None, None, None
+        return turn(grad, cos, sin, -1.0, layout_out=ctx.interleaved), None, None, None
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -140,83 +143,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         dhidden, dweight = ctx.saved_tensors
         return dhidden * grad, dweight * grad, None, None, None, None
-
-
-def attention_takes(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor) -> bool:
-    """Whether the kernel's blocks hold these shapes (LANES and MAX_DIM in attention.cpp)."""
-    return q_BTHD.shape[2] <= 32 * k_BTKD.shape[2] and max(q_BTHD.shape[3], v_BTKD.shape[3]) <= 256
-
-
-def _attention_arguments(q: Tensor, k: Tensor, v: Tensor, window: int, scale: float) -> tuple[Any, ...]:
-    batch, length, heads, dim = q.shape
-    shape = (ctypes.c_int64 * 7)(batch, length, heads, k.shape[2], dim, v.shape[3], window)
-    return shape, scale, q, k, v, _strides(q, k, v)
-
-
-def _strides(q: Tensor, k: Tensor, v: Tensor) -> Any:
-    return (ctypes.c_int64 * 9)(*q.stride()[:3], *k.stride()[:3], *v.stride()[:3])
-
-
-class _Attention(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, window: int, scale: float) -> Tensor:
-        q, k, v = dense(q), dense(k), dense(v)
-        out, log_sum = torch.empty(*q.shape[:3], v.shape[3]), torch.empty(q.shape[:3])
-        call("attention", *_attention_arguments(q, k, v, window, scale), out, log_sum)
-        ctx.save_for_backward(q, k, v, out, log_sum)
-        ctx.window, ctx.scale = window, scale
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, out, log_sum = ctx.saved_tensors
-        dq, dk, dv = torch.empty(q.shape), torch.empty(k.shape), torch.empty(v.shape)
-        arguments = _attention_arguments(q, k, v, ctx.window, ctx.scale)
-        call("attention_backward", *arguments, out, log_sum, grad.contiguous(), dq, dk, dv, _strides(dq, dk, dv))
-        return dq, dk, dv, None, None
-
-
-def _turn(x: Tensor, out: Tensor, cos: Tensor, sin: Tensor, sign: float) -> None:
-    """Rotate the heads of x [B, T, H, D] into the first ones of `out`, which may be x."""
-    batch, length, heads, dim = x.shape
-    strides = x.stride()[:3]
-    call("rotate", x, batch, length, heads, dim // 2, *strides, cos, sin, 0, False, False, sign, out, out.stride(1))
-
-
-class _JointAttention(torch.autograd.Function):
-    """Attention from the one matrix that holds queries, keys and values to its one gradient, with rotation."""
-
-    @staticmethod
-    def forward(ctx: Any, qkv: Tensor, cos: Tensor | None, sin: Tensor | None, heads: int, window: int,
-                scale: float) -> Tensor:
-        qkv = qkv.contiguous()
-        batch, length, total, dim = qkv.shape
-        turned, kv_heads = qkv, (total - heads) // 2
-        if cos is not None and sin is not None:
-            cos, sin = cos.contiguous(), sin.contiguous()
-            turned = torch.empty(batch, length, heads + kv_heads, dim)
-            _turn(qkv[:, :, : heads + kv_heads], turned, cos, sin, 1.0)
-        parts = turned[:, :, :heads], turned[:, :, heads : heads + kv_heads], qkv[:, :, heads + kv_heads :]
-        out, log_sum = torch.empty(batch, length, heads, dim), torch.empty(batch, length, heads)
-        call("attention", *_attention_arguments(*parts, window, scale), out, log_sum)
-        ctx.save_for_backward(qkv, turned, out, log_sum, cos, sin)
-        ctx.window, ctx.scale = window, scale
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        qkv, turned, out, log_sum, cos, sin = ctx.saved_tensors
-        heads, both = out.shape[2], (qkv.shape[2] + out.shape[2]) // 2
-        dqkv = torch.empty(qkv.shape)
-        parts = turned[:, :, :heads], turned[:, :, heads:both], qkv[:, :, both:]
-        to = dqkv[:, :, :heads], dqkv[:, :, heads:both], dqkv[:, :, both:]
-        arguments = _attention_arguments(*parts, ctx.window, ctx.scale)
-        call("attention_backward", *arguments, out, log_sum, grad.contiguous(), *to, _strides(*to))
-        if cos is not None:
-            _turn(dqkv[:, :, :both], dqkv, cos, sin, -1.0)
-        return dqkv, None, None, None, None, None
 
 
 def gated_mlp_takes(x: Tensor, down_CF: Tensor) -> bool:
@@ -278,27 +204,6 @@ def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor,
     learning = torch.is_grad_enabled() and (hidden_NC.requires_grad or weight_VC.requires_grad)
     arguments = (hidden_NC, weight_VC, target_N, share_N, scale, learning)
     return _LinearCrossEntropy.apply(*arguments)  # type: ignore[no-untyped-call]
-
-
-def attention(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, window: int | None, scale: float) -> Tensor:
-    batch, length, heads, dim = q_BTHD.shape
-    fits = k_BTKD.shape[:2] == v_BTKD.shape[:2] == (batch, length) and k_BTKD.shape[2] == v_BTKD.shape[2]
-    match("attention", fits and k_BTKD.shape[3] == dim and heads % k_BTKD.shape[2] == 0)
-    return _Attention.apply(q_BTHD, k_BTKD, v_BTKD, window or length, scale)  # type: ignore[no-untyped-call]
-
-
-def joint_attention(qkv_BTHD: Tensor, tables: tuple[Tensor, Tensor] | None, heads: int, window: int | None,
-                    scale: float) -> Tensor:
-    """Attention of queries, keys and values that stand side by side; queries and keys are rotated by pairs of halves.
-
-    tables: cosines and sines [T, D/2].
-    """
-    _, length, total, dim = qkv_BTHD.shape
-    cos, sin = tables or (None, None)
-    fits = total > heads and (total - heads) % 2 == 0 and heads % ((total - heads) // 2) == 0
-    turns = tables is None or (dim % 2 == 0 and all(x.shape == (length, dim // 2) for x in tables))
-    match("joint_attention", fits and turns)
-    return _JointAttention.apply(qkv_BTHD, cos, sin, heads, window or length, scale)  # type: ignore[no-untyped-call]
 
 
 def muon(parts: list[tuple[Tensor, Tensor, Tensor]], momentum: float, size: float, decay: float) -> None:
