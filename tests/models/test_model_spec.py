@@ -10,7 +10,7 @@ from pocket import NAMES, pocket_spec
 
 from dokja.errors import DokjaError
 from dokja.models.families import family
-from dokja.models.spec import Indexer, LatentAttention, ModelSpec, Rope
+from dokja.models.spec import MLP, Indexer, LatentAttention, ModelSpec, Rope
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,5 +57,14 @@ def test_an_unknown_team_is_told_which_there_are() -> None:
 
 @pytest.mark.parametrize("part", [{"gate": True}, {"indexer": Indexer(2, 8, 4)}])
 def test_what_reads_the_latent_of_the_queries_needs_one(part: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="give q_rank"):
+    with pytest.raises(DokjaError, match="give q_rank"):
         LatentAttention(2, None, 8, 8, 4, 8, Rope(1e4), **part)
+
+
+def test_the_clamped_activation_needs_a_gate() -> None:
+    """There is no formula for it without one, and none is put in its place."""
+    with pytest.raises(DokjaError, match="without a gate has no clamped_silu: choose silu or gelu_tanh"):
+        MLP(8, "clamped_silu", gated=False)
+    assert MLP(8, "clamped_silu").gated
+    with pytest.raises(DokjaError, match="clamped_silu"):
+        ModelSpec.from_dict(_changed({"activation": "clamped_silu", "gated": False}, "layers", 0, "ffn"))

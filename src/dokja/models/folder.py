@@ -65,7 +65,7 @@ def read_folder(path: Path, *, dtype: torch.dtype | None = None, device: torch.d
     card = read_json(path / CARD)
     try:
         spec = ModelSpec.from_dict(read_json(path / SPEC))
-    except ValueError as error:
+    except (ValueError, DokjaError) as error:
         raise DokjaError(f"{path / SPEC} is broken: {error}") from error
     named = card.get("family", "")
     chosen = None if named is None else family(str(named))  # null: a published model of no family

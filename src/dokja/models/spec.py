@@ -11,6 +11,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..errors import DokjaError
 from .plain import from_plain, to_plain
 
 
@@ -131,7 +132,7 @@ class LatentAttention:
 
     def __post_init__(self) -> None:
         if self.q_rank is None and (self.gate or self.indexer):
-            raise ValueError("a gate or an indexer reads the latent of the queries: give q_rank")
+            raise DokjaError("a gate or an indexer reads the latent of the queries: give q_rank")
 
 
 Activation = Literal["silu", "gelu_tanh", "clamped_silu"]
@@ -143,13 +144,17 @@ class MLP:
 
     activation: "silu" makes SwiGLU; "gelu_tanh" is GELU by its tanh formula (Gemma's GeGLU, GPT-J's `gelu_new`);
     "clamped_silu" is gpt-oss's gate * sigmoid(1.702 gate) * (up + 1) with gate at most 7 and up within 7 of zero.
-    bias: on all its matrices.
+    bias: on all its matrices. Raises DokjaError for "clamped_silu" without a gate, which no formula covers.
     """
 
     width: int
     activation: Activation = "silu"
     gated: bool = True
     bias: bool = False
+
+    def __post_init__(self) -> None:
+        if self.activation == "clamped_silu" and not self.gated:
+            raise DokjaError("an MLP without a gate has no clamped_silu: choose silu or gelu_tanh, or make it gated")
 
 
 @dataclass(frozen=True)
@@ -283,7 +288,7 @@ class ModelSpec:
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ModelSpec:
-        """The inverse of `to_dict`; an unknown or missing field, an unknown type or no spec at all raise ValueError."""
+        """The inverse of `to_dict`; unknown or missing fields, unknown types or no spec at all raise ValueError."""
         spec = from_plain(data, _TYPES)
         if not isinstance(spec, ModelSpec):
             raise ValueError(f"expected a ModelSpec, found a {type(spec).__name__}")
