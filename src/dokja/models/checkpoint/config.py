@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from ...errors import DokjaError
@@ -131,6 +132,11 @@ def write_latent(mixer: LatentAttention) -> Config:
     return {"num_attention_heads": mixer.heads, "num_key_value_heads": mixer.heads, "q_lora_rank": mixer.q_rank,
             "kv_lora_rank": mixer.kv_rank, "qk_nope_head_dim": mixer.nope_dim, "qk_rope_head_dim": mixer.rope_dim,
             "v_head_dim": mixer.v_dim}
+
+
+def layer_types(layers: Iterable[Layer]) -> list[str]:
+    """The field of that name: which layers have a window and which see everything."""
+    return ["sliding_attention" if layer.mixer.window else "full_attention" for layer in layers]
 
 
 def mixture_layers(config: Config, *, first: int) -> list[bool]:

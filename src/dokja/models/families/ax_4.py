@@ -11,6 +11,7 @@ from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
     expect,
+    layer_types,
     need,
     read_attention,
     read_model,
@@ -44,8 +45,7 @@ def _write(spec: ModelSpec) -> Config:
     windows = {mixer.window for mixer in mixers} - {None}
     if not (isinstance(first, Attention) and first.rope and isinstance(ffn, MLP) and len(windows) <= 1):
         raise DokjaError(f"{spec.name} is no Qwen2 and cannot be written as one")
-    local: Config = {} if not windows else {"sliding_window": windows.pop(), "layer_types": [
-        "sliding_attention" if mixer.window else "full_attention" for mixer in mixers]}
+    local: Config = {"sliding_window": windows.pop(), "layer_types": layer_types(spec.layers)} if windows else {}
     return {**write_model(spec), **write_attention(first), **write_rope(first.rope),
             "intermediate_size": ffn.width, "use_sliding_window": bool(local), **local}
 

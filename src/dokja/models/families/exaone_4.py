@@ -13,6 +13,7 @@ from ..chat.template import ENABLE_THINKING, ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
     expect,
+    layer_types,
     need,
     read_attention,
     read_model,
@@ -48,7 +49,7 @@ def write(spec: ModelSpec) -> Config:
     return {
         **write_model(spec), **write_attention(rotating), **write_rope(rotating.rope),
         "sliding_window": rotating.window, "intermediate_size": ffn.width,
-        "layer_types": ["sliding_attention" if mixer.window else "full_attention" for mixer in mixers],
+        "layer_types": layer_types(spec.layers),
     }
 
 

@@ -11,6 +11,7 @@ from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
     expect,
+    layer_types,
     need,
     read_attention,
     read_model,
@@ -81,7 +82,7 @@ def _write(spec: ModelSpec) -> Config:
     config = {
         **write_model(spec), **write_attention(local), **write_rope(everywhere.rope),
         "rope_local_base_freq": local.rope.theta, "sliding_window": local.window,
-        "layer_types": ["sliding_attention" if mixer.window else "full_attention" for mixer in mixers],
+        "layer_types": layer_types(spec.layers),
         "intermediate_size": ffn.width, "hidden_activation": "gelu_pytorch_tanh",
         # transformers takes whole numbers only, and every release has one.
         "query_pre_attn_scalar": round(scalar) if abs(scalar - round(scalar)) < 1e-6 else scalar,

@@ -14,6 +14,7 @@ from ..checkpoint import llama
 from ..checkpoint.config import (
     expect,
     first_moe,
+    layer_types,
     need,
     read_attention,
     read_model,
@@ -63,7 +64,7 @@ def _write(spec: ModelSpec) -> Config:
     return {
         **write_model(spec), **write_attention(local), **write_rope(local.rope), "attention_bias": True,
         "sliding_window": local.window,
-        "layer_types": ["sliding_attention" if mixer.window else "full_attention" for mixer in mixers],
+        "layer_types": layer_types(spec.layers),
         "intermediate_size": moe.width, "num_local_experts": moe.experts, "num_experts_per_tok": moe.active,
         "swiglu_alpha": 1.702, "swiglu_limit": 7.0,
     }

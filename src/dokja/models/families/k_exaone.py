@@ -12,6 +12,7 @@ from ..checkpoint import llama
 from ..checkpoint.config import (
     first_mlp,
     first_moe,
+    layer_types,
     mixture_layers,
     need,
     read_attention,
@@ -59,14 +60,14 @@ def _write(spec: ModelSpec) -> Config:
     return {
         **write_model(spec), **write_attention(local), **write_rope(local.rope),
         "sliding_window": local.window,
-        "layer_types": ["sliding_attention" if mixer.window else "full_attention" for mixer in mixers],
+        "layer_types": layer_types(spec.layers),
         "intermediate_size": dense.width if dense else moe.width,
         "first_k_dense_replace": sum(isinstance(layer.ffn, MLP) for layer in spec.layers),
         "num_experts": moe.experts, "num_experts_per_tok": moe.active, "num_shared_experts": moe.shared,
         "moe_intermediate_size": moe.width, "n_group": moe.router.groups, "topk_group": moe.router.groups_kept,
         "norm_topk_prob": True, "routed_scaling_factor": moe.router.scale,
         "num_nextn_predict_layers": len(spec.mtp),
-        "mtp_layer_types": ["sliding_attention" if layer.mixer.window else "full_attention" for layer in spec.mtp],
+        "mtp_layer_types": layer_types(spec.mtp),
     }
 
 

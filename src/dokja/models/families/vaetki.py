@@ -13,6 +13,7 @@ from ..chat.template import ENABLE_THINKING, ChatTemplate
 from ..checkpoint import deepseek, llama
 from ..checkpoint.config import (
     expect,
+    layer_types,
     mixture_layers,
     need,
     read_latent,
@@ -57,7 +58,7 @@ def _write(spec: ModelSpec) -> Config:
     return {
         **write_model(spec), **write_latent(local), **deepseek.write_mixture(spec), **scaling,
         "rope_theta": local.rope.theta, "rope_theta_global": everywhere.rope.theta, "sliding_window": local.window,
-        "layer_types": ["sliding_attention" if mixer.window else "full_attention" for mixer in mixers],
+        "layer_types": layer_types(spec.layers),
     }
 
 
