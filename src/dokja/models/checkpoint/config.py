@@ -16,6 +16,7 @@ from ..spec import (
     ModelSpec,
     MoE,
     Rope,
+    Router,
     Scaling,
     Yarn,
 )
@@ -132,6 +133,19 @@ def write_latent(mixer: LatentAttention) -> Config:
     return {"num_attention_heads": mixer.heads, "num_key_value_heads": mixer.heads, "q_lora_rank": mixer.q_rank,
             "kv_lora_rank": mixer.kv_rank, "qk_nope_head_dim": mixer.nope_dim, "qk_rope_head_dim": mixer.rope_dim,
             "v_head_dim": mixer.v_dim}
+
+
+def read_router(config: Config, *, bias: bool = True, scale: float = 1.0) -> Router:
+    """A sigmoid router of DeepSeek-V3's fields. bias: of the choice alone; scale: where the config says none."""
+    expect(config, "norm_topk_prob", True)
+    return Router(bias=bias, groups=config.get("n_group") or 1, groups_kept=config.get("topk_group") or 1,
+                  scale=float(config.get("routed_scaling_factor", scale)))
+
+
+def write_router(router: Router) -> Config:
+    """The fields of `read_router`."""
+    return {"n_group": router.groups, "topk_group": router.groups_kept, "norm_topk_prob": True,
+            "routed_scaling_factor": router.scale}
 
 
 def layer_types(layers: Iterable[Layer]) -> list[str]:

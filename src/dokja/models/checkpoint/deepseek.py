@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ...errors import DokjaError
-from ..spec import MLP, LatentAttention, Layer, ModelSpec, MoE, Rope, Router
+from ..spec import MLP, LatentAttention, Layer, ModelSpec, MoE, Rope
 from . import llama
 from .config import (
     expect,
@@ -20,9 +20,11 @@ from .config import (
     read_latent,
     read_model,
     read_rope,
+    read_router,
     write_latent,
     write_model,
     write_rope,
+    write_router,
 )
 from .layout import Checkpoint, Config
 
@@ -48,12 +50,10 @@ def read_layer_rope(config: Config) -> Rope:
 def read_mixture(config: Config, *, bias: bool) -> MoE:
     """A mixture of the usual fields; bias: whether its router has a score correction."""
     expect(config, "scoring_func", "sigmoid")
-    expect(config, "norm_topk_prob", True)
     expect(config, "moe_layer_freq", 1)
-    router = Router(bias=bias, groups=config.get("n_group") or 1, groups_kept=config.get("topk_group") or 1,
-                    scale=float(config.get("routed_scaling_factor", 1.0)))
     return MoE(need(config, "n_routed_experts"), need(config, "num_experts_per_tok"),
-               need(config, "moe_intermediate_size"), config.get("n_shared_experts") or 0, router)
+               need(config, "moe_intermediate_size"), config.get("n_shared_experts") or 0,
+               read_router(config, bias=bias))
 
 
 def write_mixture(spec: ModelSpec) -> Config:
@@ -67,8 +67,7 @@ def write_mixture(spec: ModelSpec) -> Config:
     return {
         "intermediate_size": dense.width if dense else moe.width, "first_k_dense_replace": first,
         "n_routed_experts": moe.experts, "num_experts_per_tok": moe.active, "n_shared_experts": moe.shared,
-        "moe_intermediate_size": moe.width, "moe_layer_freq": 1, "n_group": moe.router.groups,
-        "topk_group": moe.router.groups_kept, "routed_scaling_factor": moe.router.scale, "norm_topk_prob": True,
+        "moe_intermediate_size": moe.width, "moe_layer_freq": 1, **write_router(moe.router),
         "scoring_func": "sigmoid", "topk_method": "noaux_tc",
     }
 

@@ -18,9 +18,11 @@ from ..checkpoint.config import (
     read_attention,
     read_model,
     read_rope,
+    read_router,
     write_attention,
     write_model,
     write_rope,
+    write_router,
 )
 from ..checkpoint.layout import Checkpoint, Config
 from ..spec import MLP, Attention, Layer, ModelSpec, MoE, Rope, Router
@@ -40,9 +42,7 @@ def _read(config: Config, tensors: Collection[str]) -> ModelSpec:
     everywhere = read_attention(config, qk_norm=True)
     dense = MLP(need(config, "intermediate_size"))
     moe = MoE(need(config, "num_experts"), need(config, "num_experts_per_tok"), need(config, "moe_intermediate_size"),
-              config.get("num_shared_experts", 1),
-              Router(groups=config.get("n_group") or 1, groups_kept=config.get("topk_group") or 1,
-                     scale=config.get("routed_scaling_factor", 2.5)))
+              config.get("num_shared_experts", 1), read_router(config, scale=2.5))
     layers = tuple(Layer(local if kind == "sliding_attention" else everywhere, moe if mixture else dense)
                    for kind, mixture in zip(kinds, mixture_layers(config, first=1), strict=True))
     # transformers drops the MTP layer, and then the file has none of its tensors. Its kind is vLLM's field.
@@ -64,8 +64,7 @@ def _write(spec: ModelSpec) -> Config:
         "intermediate_size": dense.width if dense else moe.width,
         "first_k_dense_replace": sum(isinstance(layer.ffn, MLP) for layer in spec.layers),
         "num_experts": moe.experts, "num_experts_per_tok": moe.active, "num_shared_experts": moe.shared,
-        "moe_intermediate_size": moe.width, "n_group": moe.router.groups, "topk_group": moe.router.groups_kept,
-        "norm_topk_prob": True, "routed_scaling_factor": moe.router.scale,
+        "moe_intermediate_size": moe.width, **write_router(moe.router),
         "num_nextn_predict_layers": len(spec.mtp),
         "mtp_layer_types": layer_types(spec.mtp),
     }

@@ -17,9 +17,11 @@ from ..checkpoint.config import (
     read_attention,
     read_model,
     read_rope,
+    read_router,
     write_attention,
     write_model,
     write_rope,
+    write_router,
 )
 from ..checkpoint.layout import Checkpoint, Config
 from ..spec import Attention, Layer, ModelSpec, MoE, Rope, Router, Yarn
@@ -34,12 +36,9 @@ _moe = MoE(experts=128, active=8, shared=1, width=1280,  # n_routed_experts, num
 
 def _read(config: Config, tensors: Collection[str]) -> ModelSpec:
     expect(config, "hidden_act", "silu")
-    expect(config, "norm_topk_prob", True)
     bias = bool(config.get("attention_bias", False))
     moe = MoE(need(config, "n_routed_experts"), need(config, "num_experts_per_tok"),
-              need(config, "moe_intermediate_size"), config.get("n_shared_experts", 1),
-              Router(groups=config.get("n_group") or 1, groups_kept=config.get("topk_group") or 1,
-                     scale=config.get("routed_scaling_factor", 1.0)))
+              need(config, "moe_intermediate_size"), config.get("n_shared_experts", 1), read_router(config))
     rope = read_rope({"rope_theta": 1e6, **config})  # the class default
     layer = Layer(read_attention(config, rope=rope, bias=bias), moe)
     return read_model(config, (layer,) * need(config, "num_hidden_layers"))
@@ -52,8 +51,7 @@ def _write(spec: ModelSpec) -> Config:
     return {
         **write_model(spec), **write_attention(mixer), **write_rope(mixer.rope), "attention_bias": mixer.bias,
         "n_routed_experts": moe.experts, "num_experts_per_tok": moe.active, "n_shared_experts": moe.shared,
-        "moe_intermediate_size": moe.width, "n_group": moe.router.groups, "topk_group": moe.router.groups_kept,
-        "norm_topk_prob": True, "routed_scaling_factor": moe.router.scale,
+        "moe_intermediate_size": moe.width, **write_router(moe.router),
         "first_k_dense_replace": 0,  # every layer is a mixture
     }
 
