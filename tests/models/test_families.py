@@ -28,7 +28,7 @@ def test_config_json_says_all_of_the_spec(found: Family, one: Release) -> None:
     assert layout is not None
     config = {"model_type": layout.model_types[0], **layout.write(one.spec)}
     with torch.device("meta"):
-        tensors = places(Decoder(one.spec), one.spec, layout.names)
+        tensors = places(Decoder(one.spec).state_dict(), one.spec, layout.names)
     assert replace(layout.read(config, tensors), name=one.spec.name, unused=one.spec.unused) == one.spec
 
 

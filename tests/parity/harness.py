@@ -80,7 +80,7 @@ def check_gradients(reference: PreTrainedModel, ours: Decoder, ids: Tensor, fold
     reference.save_pretrained(folder / "gradients")
     expected = load_file(folder / "gradients" / "model.safetensors")
     config = json.loads((folder / "theirs" / "config.json").read_text())
-    table = places(ours, ours.spec, checkpoint_of(config).names)
+    table = places(ours.state_dict(), ours.spec, checkpoint_of(config).names)
     found = {name: parameter.grad for name, parameter in ours.named_parameters()}
     # What is zero but for rounding (Q and K that see one position) is held to a share of the largest instead.
     least = 1e-3 * max(gradient.norm().item() for gradient in expected.values())

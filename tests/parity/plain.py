@@ -62,7 +62,7 @@ def check_plain(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 
 def check_gradients(ours: Decoder, weights: Weights, config: Mapping[str, Any]) -> None:
     """The gradient of every published tensor against the one in its place, by relative error."""
-    table = places(ours, ours.spec, checkpoint_of(dict(config)).names)
+    table = places(ours.state_dict(), ours.spec, checkpoint_of(dict(config)).names)
     assert table.keys() == weights.keys()
     found = dict(ours.named_parameters())
     for name, place in table.items():

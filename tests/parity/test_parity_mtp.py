@@ -98,7 +98,7 @@ def test_losses_gradients_and_files(build: Any, seed: int, tmp_path: Path) -> No
     (main + 0.3 * further).backward()
     (expected_main + 0.3 * expected).backward()
     layout = checkpoint_of(json.loads((tmp_path / "theirs" / "config.json").read_text()))
-    table = places(ours, ours.spec, layout.names)
+    table = places(ours.state_dict(), ours.spec, layout.names)
     found = dict(ours.named_parameters())
     for name, tensor in mtp.items():
         gradient = table[name].write(found[table[name].ours].grad)  # type: ignore[arg-type]

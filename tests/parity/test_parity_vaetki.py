@@ -78,7 +78,7 @@ def test_logits_gradients_and_files(seed: int, tmp_path: Path) -> None:
         nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()).backward()
     gradients = {name: parameter.grad for name, parameter in ours.named_parameters()}
     assert LAYOUT is not None
-    table = places(ours, ours.spec, LAYOUT.names)
+    table = places(ours.state_dict(), ours.spec, LAYOUT.names)
     assert set(table) == set(reference.weights)
     for name, place in table.items():
         gradient = reference.weights[name].grad

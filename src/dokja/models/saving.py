@@ -64,7 +64,7 @@ def _config(model: Model) -> tuple[Checkpoint, bytes]:
     if CONFIG in model.files:
         kept: Config = json.loads(model.files[CONFIG])
         layout = checkpoint_of(kept)
-        names = places(model.decoder, spec, layout.names)
+        names = places(model.decoder.state_dict(), spec, layout.names)
         if same(read_spec(layout, kept, names, Path(CONFIG)), spec):
             key = "torch_dtype" if "torch_dtype" in kept else "dtype"
             if kept.get(key) == dtype and "quantization_config" not in kept:
@@ -79,7 +79,7 @@ def _config(model: Model) -> tuple[Checkpoint, bytes]:
     config: Config = {"model_type": layout.model_types[0], "architectures": [layout.architecture], "dtype": dtype,
                       **_special_ids(model), **layout.write(spec)}
     try:
-        back = read_spec(layout, config, places(model.decoder, spec, layout.names), Path(CONFIG))
+        back = read_spec(layout, config, places(model.decoder.state_dict(), spec, layout.names), Path(CONFIG))
     except KeyError as error:
         raise DokjaError(f"{layout.architecture} has no tensor {error}, which {spec.name} needs: save it with "
                          "layout='dokja'") from error

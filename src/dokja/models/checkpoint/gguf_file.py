@@ -128,24 +128,14 @@ def _shifted(name: str, arch: Arch) -> bool:
 
 def gguf_places(model: Decoder, arch: Arch, *, copies: bool = False) -> dict[str, Place]:
     """Every tensor of the trunk and its place in ours; copies: also the head that is only the embedding once more."""
-    mtp_free = {name for name in model.state_dict() if not name.startswith("mtp.")}
-    table = places(_Part(model, mtp_free), model.spec, arch.names)  # type: ignore[arg-type]
+    trunk = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("mtp.")}
+    table = places(trunk, model.spec, arch.names)
     if copies and arch.own_head and model.spec.tied:
         table["output.weight"] = table["token_embd.weight"]
     if not arch.permuted:
         return table
     return {name: _permuted(place, model.spec) if name.partition(".attn_")[2][:2] in ("q.", "k.") else place
             for name, place in table.items()}
-
-
-class _Part:
-    """Some of a model's tensors."""
-
-    def __init__(self, model: Decoder, names: set[str]) -> None:
-        self.model, self.names = model, names
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {name: tensor for name, tensor in self.model.state_dict().items() if name in self.names}
 
 
 def _permuted(place: Place, spec: ModelSpec) -> Place:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..spec import Attention, Layer, ModelSpec, MoE
 
 if TYPE_CHECKING:  # family files import this one, and what is only arithmetic on their specs starts without torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
 Config = dict[str, Any]
 
@@ -92,13 +92,14 @@ class Place:
         return self.view(ours).reshape(self.shape).contiguous()
 
 
-def places(model: nn.Module, spec: ModelSpec, names: Names) -> dict[str, Place]:
-    """Every published tensor of a model (which may be on the meta device) and its place in ours.
+def places(tensors: Mapping[str, Tensor], spec: ModelSpec, names: Names) -> dict[str, Place]:
+    """Every published tensor of a model and its place in ours.
 
-    A tensor of ours that the table does not name raises KeyError: the family file is incomplete.
+    tensors: the state of our model, or some of it; the meta device will do. A tensor of ours
+    that the table does not name raises KeyError: the family file is incomplete.
     """
     out: dict[str, Place] = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in tensors.items():
         if spec.tied and name == "head.weight":
             continue
         group, _, rest = name.partition(".")

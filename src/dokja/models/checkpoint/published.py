@@ -36,7 +36,7 @@ def read_published(path: Path, *, dtype: torch.dtype | None = torch.float32,
     found = weights(stored, config)
     spec = read_spec(layout, config, found, path / "config.json")
     model = empty(spec, str(path / "config.json"))
-    table = places(model, spec, layout.names)
+    table = places(model.state_dict(), spec, layout.names)
     absent = fit(table, {name: one.shape for name, one in found.items()},
                  f"{path} does not fit its config.json", layout.optional,
                  (layout.names.top.get("head.weight"),) if spec.tied else ())
@@ -121,7 +121,7 @@ def write_published(path: Path, model: Decoder, layout: Checkpoint, *, config: b
     """Write config.json and shards into a folder. config: the file's text; without it the spec is translated."""
     path.mkdir(parents=True, exist_ok=True)
     state = model.state_dict()
-    table = places(model, model.spec, layout.names)
+    table = places(state, model.spec, layout.names)
 
     def maker(place: Place) -> tuple[int, object]:
         ours = state[place.ours]
