@@ -16,7 +16,7 @@ from .checkpoint.kept import CONFIG, TOKENIZER, kept_files, read_tokenizer, stop
 from .checkpoint.layout import Place
 from .checkpoint.published import empty, fill, fit, main_dtype, materialise
 from .checkpoint.quantised import weights
-from .checkpoint.shards import SINGLE, Stored, open_shard, read_json
+from .checkpoint.shards import SINGLE, read_json, stored_in
 from .codec import END_OF_TEXT, Codec
 from .decoder import Decoder
 from .families import Family, family
@@ -81,9 +81,7 @@ def read_folder(path: Path, *, dtype: torch.dtype | None = None, device: torch.d
 def _read_weights(spec: ModelSpec, path: Path, dtype: torch.dtype | None, device: torch.device | str) -> Decoder:
     """The decoder of a spec with exactly the folder's weights."""
     file = path / WEIGHTS
-    with open_shard(file) as shard:
-        parts = {name: shard.get_slice(name) for name in shard.keys()}  # noqa: SIM118 (no mapping)
-        stored = {name: Stored(file, str(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()}
+    stored = stored_in(file)
     model = empty(spec, str(path / SPEC))
     table = {name: Place(name, tuple(tensor.shape), lambda whole: whole)
              for name, tensor in model.state_dict().items() if not (spec.tied and name == "head.weight")}

@@ -49,17 +49,22 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
     With an index, its shards are read and every one of them must be there; without, all of the folder's. A shard that
     is cut short or is no safetensors file, a tensor that two shards hold and pickles raise DokjaError.
     """
-    files = _files(folder)
     found: dict[str, Stored] = {}
-    for file in files:
-        with open_shard(file) as shard:
-            for name in shard.keys():  # noqa: SIM118 (no mapping)
-                if name in found:
-                    raise DokjaError(f"{folder} holds the tensor {name} twice, in {found[name].file.name} and in "
-                                     f"{file.name}: remove the shard that does not belong there")
-                part = shard.get_slice(name)
-                found[name] = Stored(file, str(part.get_dtype()), tuple(part.get_shape()))
+    for file in _files(folder):
+        shard = stored_in(file)
+        if twice := found.keys() & shard.keys():
+            name = min(twice)
+            raise DokjaError(f"{folder} holds the tensor {name} twice, in {found[name].file.name} and in "
+                             f"{file.name}: remove the shard that does not belong there")
+        found |= shard
     return found
+
+
+def stored_in(file: Path) -> dict[str, Stored]:
+    """All tensors of one shard, from its header alone."""
+    with open_shard(file) as shard:
+        parts = {name: shard.get_slice(name) for name in shard.keys()}  # noqa: SIM118 (no mapping)
+        return {name: Stored(file, str(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()}
 
 
 def _files(folder: Path) -> list[Path]:
