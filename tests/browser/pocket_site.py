@@ -16,7 +16,7 @@ from boards import board
 from pocket_models import make_model
 
 from dokja.serve import Engine, create_app, serve
-from dokja.serve import service as engine_module
+from dokja.serve import old_engine as engine_module
 
 TEXT = "안녕하세요? 저는 아주 작은 모델입니다. 오늘은 날씨가 좋아서 나는 학교에 걸어서 갑니다. 반갑습니다!"
 

@@ -17,7 +17,7 @@ import uvicorn
 from dokja.errors import DokjaError
 from dokja.models.model import Model
 from dokja.serve import Engine, create_app
-from dokja.serve import service as engine_module
+from dokja.serve import old_engine as engine_module
 from dokja.serve.server import _bind
 
 # NiceGUI looks at every live object; one of torch's complains.

@@ -11,7 +11,7 @@ import pytest
 
 from dokja.models.model import Model
 from dokja.serve import Engine, Options
-from dokja.serve import service as engine_module
+from dokja.serve import old_engine as engine_module
 from dokja.serve.errors import BadRequestError, BusyError, UnavailableError, UnknownError
 
 ASK = [("user", "안녕")]

@@ -2,7 +2,7 @@
 
 from .app import create_app
 from .board import Board
+from .old_engine import Delta, Engine, Options
 from .server import serve
-from .service import Delta, Engine, Options
 
 __all__ = ["Board", "Delta", "Engine", "Options", "create_app", "serve"]

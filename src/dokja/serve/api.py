@@ -18,8 +18,8 @@ from ..errors import DokjaError
 from .about import about
 from .board import Board
 from .errors import RequestError, TooLargeError, UnavailableError, UnknownError
+from .old_engine import Answer, Delta, Engine
 from .schema import ChatRequest, read_request
-from .service import Answer, Delta, Engine
 
 BODY_LIMIT = 256 * 1024  # bytes; the longest context served is far shorter
 MARK = {"X-AI-Generated": "true"}

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .api import add_api
 from .board_page import BoardPage
 from .chat_page import ChatPage
-from .service import Engine
+from .old_engine import Engine
 from .shell import reader_language
 
 _SITE = "dokja.site"  # where a request's scope holds its Site

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .conversation import Message
 from .errors import BadRequestError, MalformedError
-from .service import Options
+from .old_engine import Options
 
 # Settings that change nothing here when they have these values; clients send them by habit.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {

@@ -1,171 +1,217 @@
-"""Models in memory that answer one request after another, in a thread of their own."""
+"""The text layer: several models by name, asked in messages and answered in pieces of text.
+
+Above it are the API and the pages; below it a `TokenEngine` for each model, or another server. Whoever meets `Service`
+has the same API and pages: `local.LocalService` runs models here.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import secrets
-import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-from ..models.generate import Sampling, stream
 from ..models.model import Model
-from .conversation import Fitted, Message, fit
-from .errors import BusyError, UnavailableError, UnknownError
-from .text import StopStrings, TextStream
+from .engine.types import Grammar, Stats
 
-Finish = Literal["stop", "length"]
+Finish = Literal["stop", "length", "tool_calls", "cancelled", "deadline"]
+ToolChoice = Literal["auto", "none", "required", "named"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to answer. max_tokens None: what the context leaves. seed None: a fresh one, told in `Answer.seed`."""
+    """How to write an answer: `engine.types.SamplingParams` as a client says it.
+
+    max_tokens None: what the context leaves. seed None: a fresh one, told in `Answer.seed`. stop: strings that end the
+    answer and are not part of it, unless include_stop. stop_token_ids: beside the model's own; ignore_eos: instead of
+    them. deadline: a moment of `time.monotonic`.
+    """
 
     max_tokens: int | None = None
+    min_tokens: int = 0
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    include_stop: bool = False
+    ignore_eos: bool = False
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    grammar: Grammar | None = None
+    deadline: float | None = None
 
 
 @dataclass(frozen=True)
-class Delta:
-    """A piece of an answer; the last one has `finish`. tokens: how many the model has written so far."""
+class ChatAsk:
+    """A conversation to go on with.
 
-    text: str
-    tokens: int
-    finish: Finish | None = None
-
-
-class Answer(AsyncIterator[Delta]):
-    """The pieces of one answer as they come. It is worked on whether or not it is read; `stop` ends it."""
-
-    def __init__(self, model: str, fitted: Fitted, seed: int) -> None:
-        self.model = model
-        self.prompt_tokens = len(fitted.ids)
-        self.dropped = fitted.dropped
-        self.seed = seed
-        self.work: Future[None] | None = None
-        self.stopped = threading.Event()
-        self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[Delta | BaseException | None] = asyncio.Queue()
-        self._over = False
-
-    def put(self, item: Delta | BaseException | None) -> None:
-        """Hand over the next piece, an error, or None for the end; called from the worker."""
-        try:
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
-        except RuntimeError:  # the loop is closed: nobody is left to read
-            self.stopped.set()
-
-    def stop(self) -> None:
-        """End the answer: the model stops at the next token, and a reader sees the end."""
-        self.stopped.set()
-        if self.work is not None:
-            self.work.cancel()
-        self._queue.put_nowait(None)
-
-    async def __anext__(self) -> Delta:
-        if self._over:
-            raise StopAsyncIteration
-        item = await self._queue.get()
-        if isinstance(item, Delta):
-            self._over = item.finish is not None
-            return item
-        self._over = True
-        if item is None:
-            raise StopAsyncIteration
-        raise item
-
-
-class Engine:
-    """One or several models by id; the first is the default.
-
-    Answers are made one at a time (a pocket model is bound by one core); `queue` more may wait, the next is refused.
+    messages, tools: as in the OpenAI API. model None: the first. reasoning: a value of the model's switch
+    (`ServedModel.reasoning`), None for its own default. tool: the tool's name where tool_choice is "named". variables:
+    further arguments of the chat template. drop_oldest: leave out the oldest messages where the conversation does not
+    fit, instead of refusing it; a pocket model always does. id: for logs.
     """
 
-    def __init__(self, models: Mapping[str, Model], *, queue: int = 8) -> None:
-        if not models:
-            raise UnavailableError("there is no model to serve")
-        self.models = dict(models)
-        self.default = next(iter(self.models))
-        self.limit = queue + 1
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="dokja-engine")
-        self._answers: set[Answer] = set()
-        self._lock = threading.Lock()
-
-    @property
-    def load(self) -> int:
-        """How many answers are being made or wait."""
-        return len(self._answers)
-
-    def find(self, model_id: str | None) -> tuple[str, Model]:
-        """The model of that id (None: the default); an unknown one raises UnknownError with the ids that exist."""
-        name = self.default if model_id is None else model_id
-        if name not in self.models:
-            raise UnknownError(f"unknown model {name!r}: choose from {', '.join(self.models)}",
-                          param="model", code="model_not_found")
-        return name, self.models[name]
-
-    def stream(self, model_id: str | None, messages: Sequence[Message], options: Options) -> Answer:
-        """Start to answer a conversation of (role, content); needs a running event loop.
-
-        Raises UnknownError, BadRequestError (`fit`) or BusyError at once, before anything is streamed.
-        """
-        name, loaded = self.find(model_id)
-        fitted = fit(loaded.codec, loaded.spec.context, messages, options.max_tokens)
-        seed = secrets.randbits(32) if options.seed is None else options.seed
-        answer = Answer(name, fitted, seed)
-        with self._lock:
-            if len(self._answers) >= self.limit:
-                raise BusyError(f"{self.limit} answers are being made or wait already: try again in a few seconds",
-                           code="queue_full")
-            self._answers.add(answer)
-        sampling = Sampling(max_tokens=fitted.room, temperature=options.temperature, top_p=options.top_p, seed=seed,
-                            stop=_stop_tokens(loaded))
-        answer.work = self._worker.submit(_write, loaded, fitted.ids, sampling, options.stop, answer)
-        answer.work.add_done_callback(lambda _: self._forget(answer))
-        return answer
-
-    def stop_all(self) -> None:
-        """End every answer, so that a server can shut down at once."""
-        with self._lock:
-            answers = list(self._answers)
-        for answer in answers:
-            answer.stopped.set()
-            answer.put(None)
-
-    def _forget(self, answer: Answer) -> None:
-        with self._lock:
-            self._answers.discard(answer)
+    messages: Sequence[Mapping[str, Any]]
+    model: str | None = None
+    options: Options = Options()
+    reasoning: str | None = None
+    tools: Sequence[Mapping[str, Any]] = ()
+    tool_choice: ToolChoice = "auto"
+    tool: str = ""
+    parallel_tool_calls: bool = True
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    drop_oldest: bool = False
+    id: str = ""
 
 
-def _stop_tokens(loaded: Model) -> tuple[int, ...]:
-    """Every marker ends an answer: a model that opens a new turn has finished its own."""
-    codec = loaded.codec
-    markers = (codec.tokenizer.token_to_id(token) for token in codec.chat.special)
-    return tuple({codec.end_of_text, codec.end_of_turn, *(index for index in markers if index is not None)})
+@dataclass(frozen=True)
+class CompletionAsk:
+    """A text, or token ids, to go on with as it stands."""
+
+    prompt: str | Sequence[int]
+    model: str | None = None
+    options: Options = Options()
+    id: str = ""
 
 
-def _write(loaded: Model, ids: list[int], sampling: Sampling, stops: tuple[str, ...], answer: Answer) -> None:
-    """Run the model in the worker thread and hand over its text."""
-    text, stop_strings, count = TextStream(loaded.codec.decode), StopStrings(stops), 0
-    try:
-        with contextlib.closing(stream(loaded.decoder, ids, sampling)) as tokens:  # type: ignore[type-var]
-            for token in tokens:
-                if answer.stopped.is_set():
-                    answer.put(None)
-                    return
-                count += 1
-                new, reached = stop_strings.push(text.push(token))
-                if reached:
-                    answer.put(Delta(new, count, "stop"))
-                    return
-                if new:
-                    answer.put(Delta(new, count))
-        answer.put(Delta(stop_strings.flush(), count, "length" if count >= sampling.max_tokens else "stop"))
-    except BaseException as error:
-        answer.put(error)
+@dataclass(frozen=True)
+class TokenText:
+    """A token's log-probability with its text; top: the likeliest tokens at its place, best first."""
+
+    token: int
+    text: str
+    data: bytes
+    logprob: float
+    top: tuple[TokenText, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """A piece of the reasoning."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """A piece of the answer; logprobs: of the tokens that begin in it, where asked for."""
+
+    text: str
+    logprobs: tuple[TokenText, ...] = ()
+
+
+@dataclass(frozen=True)
+class ToolCallDelta:
+    """A piece of the answer's tool call number `index`: id and name with the first one, then more of its arguments."""
+
+    index: int
+    arguments: str
+    id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of a request. cached: of the prompt, from the prefix cache; reasoning: of the completion."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True)
+class End:
+    """The last piece: why it ended, what it took."""
+
+    finish: Finish
+    usage: Usage
+
+
+Piece = Reasoning | Content | ToolCallDelta | End
+
+
+class Answer(Protocol):
+    """The pieces of one answer as they come, `End` last; a failure on the way raises DokjaError.
+
+    It is worked on whether or not it is read; `stop` ends it. seed: the one it used. dropped: how many of the oldest
+    messages were left out. prompt: the ids that the model read, where known. prompt_logprobs: known with the first
+    piece, where asked for; None for the first token.
+    """
+
+    model: str
+    seed: int
+    dropped: int
+    prompt: Sequence[int]
+    prompt_logprobs: Sequence[TokenText | None] | None
+
+    def __aiter__(self) -> AsyncIterator[Piece]: ...
+
+    def stop(self) -> None:
+        """End the work; a reader sees what was made so far and an End with finish "cancelled"."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """What is known of a model that answers.
+
+    name: what a client asks for. context: tokens of prompt and answer together. about: for people, JSON data. parent:
+    the model that a LoRA adapter changes. reasoning: values of its reasoning switch; empty where there is nothing to
+    switch. tools: whether it takes tools. system: whether it has a system turn. model: where it runs here.
+    """
+
+    name: str
+    context: int
+    about: Mapping[str, Any]
+    parent: str | None = None
+    reasoning: tuple[str, ...] = ()
+    default_reasoning: str | None = None
+    tools: bool = False
+    system: bool = True
+    model: Model | None = None
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text's tokens and their texts."""
+
+    ids: list[int]
+    texts: list[str]
+    context: int
+
+
+class Service(Protocol):
+    """Models by name; the first is the default. Everything takes a model's name, None for the default.
+
+    All of it raises UnknownError (no such model) or BadRequestError at once; chat and complete also BusyError.
+    """
+
+    def models(self) -> Mapping[str, ServedModel]:
+        """What is served, by name."""
+
+    async def chat(self, ask: ChatAsk) -> Answer:
+        """Begin to answer a conversation."""
+
+    async def complete(self, ask: CompletionAsk) -> Answer:
+        """Begin to go on with a text; all of it is Content."""
+
+    async def embed(self, model: str | None, inputs: Sequence[str | Sequence[int]]) -> tuple[list[list[float]], int]:
+        """Vectors of length 1, one a text, and how many tokens were read."""
+
+    async def tokenize(self, model: str | None, source: str | ChatAsk, *, special: bool = True) -> Tokens:
+        """Tokens of a text (special: with those that the tokenizer puts around it) or of a conversation's prompt."""
+
+    async def detokenize(self, model: str | None, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens included."""
+
+    def stats(self) -> Mapping[str, Stats]:
+        """Counters of every engine that runs here, by model; an adapter's are its parent's."""
+
+    def close(self) -> None:
+        """Cancel what runs and free the models."""
