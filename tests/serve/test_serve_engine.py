@@ -83,10 +83,22 @@ def test_finish_tells_length_from_stop(loaded: Model, monkeypatch: pytest.Monkey
     assert (text, last.finish) == ("반갑", "stop")
 
 
-def test_markers_end_an_answer(loaded: Model):
+def test_markers_end_an_answer(loaded: Model, monkeypatch: pytest.MonkeyPatch):
+    stops: set[int] = set()
+
+    def silent(model, prompt, sampling) -> Iterator[int]:
+        stops.update(sampling.stop)
+        yield from ()
+
+    monkeypatch.setattr(engine_module, "stream", silent)
+
+    async def run() -> None:
+        await collect(Engine({"m": loaded}).stream("m", ASK, Options()))
+
+    asyncio.run(run())
     codec = loaded.codec
-    stops = engine_module._stop_tokens(loaded)
-    assert {codec.end_of_text, codec.end_of_turn, codec.tokenizer.token_to_id("<|user|>")} <= set(stops)
+    user, assistant = map(codec.tokenizer.token_to_id, ("<|user|>", "<|assistant|>"))
+    assert stops == {codec.end_of_text, codec.end_of_turn, user, assistant}
 
 
 def test_what_cannot_be_answered_is_refused_before_streaming(loaded: Model):

@@ -22,6 +22,12 @@ class Encoded:
     counted: list[bool]
 
 
+def marker_ids(tokenizer: Tokenizer, chat: ChatFormat | None) -> tuple[int, ...]:
+    """Ids that end a text: every marker does, for a model that opens a new turn has finished its own."""
+    found = map(tokenizer.token_to_id, (END_OF_TEXT, *(chat.special if chat else ())))
+    return tuple(index for index in found if index is not None)
+
+
 class Codec:
     """A tokenizer together with a chat format.
 

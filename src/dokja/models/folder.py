@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
 
 from ..errors import DokjaError
 from .checkpoint.draft import draft
@@ -17,9 +16,9 @@ from .checkpoint.layout import Place
 from .checkpoint.published import empty, fill, fit, main_dtype, materialise
 from .checkpoint.quantised import weights
 from .checkpoint.shards import SINGLE, read_json, stored_in
-from .codec import END_OF_TEXT, Codec
+from .codec import Codec, marker_ids
 from .decoder import Decoder
-from .families import Family, family
+from .families import family
 from .model import Model
 from .spec import ModelSpec
 
@@ -75,7 +74,8 @@ def read_folder(path: Path, *, dtype: torch.dtype | None = None, device: torch.d
         raise DokjaError(f"{path / TOKENIZER} has {tokenizer.get_vocab_size()} tokens, more than the {spec.vocab} of "
                          "the model's spec")
     model = _read_weights(spec, path, dtype, device)
-    return Model(model, tokenizer, chosen, card, files, stop_tokens(files) or _markers(tokenizer, chosen))
+    markers = marker_ids(tokenizer, chosen.chat if chosen else None) if tokenizer else ()
+    return Model(model, tokenizer, chosen, card, files, stop_tokens(files) or markers)
 
 
 def _read_weights(spec: ModelSpec, path: Path, dtype: torch.dtype | None, device: torch.device | str) -> Decoder:
@@ -90,9 +90,3 @@ def _read_weights(spec: ModelSpec, path: Path, dtype: torch.dtype | None, device
     materialise(model, dtype or main_dtype(found), device)
     fill(model, table, found, stored)
     return model.eval()
-
-
-def _markers(tokenizer: Tokenizer | None, chosen: Family | None) -> tuple[int, ...]:
-    """Every marker ends a text: a model that opens a new turn has finished its own."""
-    names = (END_OF_TEXT, *(chosen.chat.special if chosen else ()))
-    return tuple(index for name in names if tokenizer and (index := tokenizer.token_to_id(name)) is not None)

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
+from ..models.codec import marker_ids
 from ..models.generate import Sampling, stream
 from ..models.model import Model
 from .conversation import Fitted, Message, fit
@@ -125,7 +126,7 @@ class Engine:
                            code="queue_full")
             self._answers.add(answer)
         sampling = Sampling(max_tokens=fitted.room, temperature=options.temperature, top_p=options.top_p, seed=seed,
-                            stop=_stop_tokens(loaded))
+                            stop=marker_ids(loaded.codec.tokenizer, loaded.codec.chat))
         answer.work = self._worker.submit(_write, loaded, fitted.ids, sampling, options.stop, answer)
         answer.work.add_done_callback(lambda _: self._forget(answer))
         return answer
@@ -141,13 +142,6 @@ class Engine:
     def _forget(self, answer: Answer) -> None:
         with self._lock:
             self._answers.discard(answer)
-
-
-def _stop_tokens(loaded: Model) -> tuple[int, ...]:
-    """Every marker ends an answer: a model that opens a new turn has finished its own."""
-    codec = loaded.codec
-    markers = (codec.tokenizer.token_to_id(token) for token in codec.chat.special)
-    return tuple({codec.end_of_text, codec.end_of_turn, *(index for index in markers if index is not None)})
 
 
 def _write(loaded: Model, ids: list[int], sampling: Sampling, stops: tuple[str, ...], answer: Answer) -> None:
