@@ -31,6 +31,7 @@ from ..spec import (
     Scaling,
     Yarn,
 )
+from .config import first_mlp, first_moe
 from .layout import Names, Published, Stacked
 
 Metadata = dict[str, Any]
@@ -182,13 +183,12 @@ def metadata(spec: ModelSpec, arch: Arch) -> Metadata:
         local = [mixer.window is not None for mixer in mixers]
         period = local.index(False) + 1 if False in local else len(mixers) + 1
         out |= {"attention.sliding_window": max(windows), "attention.sliding_window_pattern": period}
-    dense = [layer.ffn for layer in spec.layers if isinstance(layer.ffn, MLP)]
-    moe = next((layer.ffn for layer in spec.layers if isinstance(layer.ffn, MoE)), None)
-    out["feed_forward_length"] = dense[0].width if dense else moe.width if moe else 0
+    dense, moe = first_mlp(spec), first_moe(spec)
+    out["feed_forward_length"] = dense.width if dense else moe.width if moe else 0
     if moe:
         out |= {"expert_count": moe.experts, "expert_used_count": moe.active, "expert_feed_forward_length": moe.width,
                 "expert_weights_norm": True, "expert_gating_func": {"softmax": 1, "sigmoid": 2}[moe.router.score],
-                "leading_dense_block_count": len(dense)}
+                "leading_dense_block_count": sum(isinstance(layer.ffn, MLP) for layer in spec.layers)}
         if moe.shared:
             out |= {"expert_shared_count": moe.shared, "expert_shared_feed_forward_length": moe.shared * moe.width}
         if moe.router.scale != 1.0:
