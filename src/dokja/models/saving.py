@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,19 +33,15 @@ def save(model: Model, path: str | Path, layout: Literal["hf", "dokja", "gguf"] 
     if layout == "hf":
         _write_hf(model, path, shard_bytes)
     elif layout == "dokja":
-        write_folder(path, replace_card(model))
+        # The family's name is in the card, where a model folder has it.
+        card = {"family": model.family.name if model.family else None, **model.card}
+        write_folder(path, replace(model, card=card))
     elif layout == "gguf":
         from .checkpoint.gguf_file import write_gguf
 
         write_gguf(model, path)
     else:
         raise DokjaError(f"unknown layout {layout!r}: choose from hf, dokja, gguf")
-
-
-def replace_card(model: Model) -> Model:
-    """The same model, with its family's name in the card, where a model folder has it."""
-    card = {"family": model.family.name if model.family else None, **model.card}
-    return Model(model.decoder, model.tokenizer, model.family, card, model.files, model.stop)
 
 
 def _write_hf(model: Model, path: Path, shard_bytes: int) -> None:
