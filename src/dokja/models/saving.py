@@ -123,5 +123,3 @@ def chat_template(chat: ChatFormat) -> str:
 
 def _json(fields: Config) -> bytes:
     return json.dumps(fields, ensure_ascii=False, indent=1).encode()
-
-

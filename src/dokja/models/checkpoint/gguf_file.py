@@ -212,5 +212,3 @@ def _add(writer: Any, gguf: ModuleType, key: str, value: Any) -> None:
         writer.add_key_value(key, value, gguf.GGUFValueType.ARRAY, sub_type=gguf.GGUFValueType[kind])
     else:
         writer.add_key_value(key, value, gguf.GGUFValueType[kinds[type(value)]])
-
-
