@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ..models.codec import Codec
 from .errors import BadRequestError
 
-Message = tuple[str, str]  # (role, content)
+Message = Mapping[str, Any]  # role, content, ... as in the OpenAI API
 
 
 @dataclass(frozen=True)
@@ -20,44 +20,43 @@ class Fitted:
     dropped: int
 
 
-def fit(codec: Codec, context: int, messages: Sequence[Message], max_tokens: int | None = None) -> Fitted:
-    """The newest messages that fit `context` tokens, at least a quarter of it (or max_tokens) kept for the answer.
+def fit(prompt: Callable[[Sequence[Message]], list[int]], context: int, messages: Sequence[Message],
+        max_tokens: int | None = None, *, drop: bool) -> Fitted:
+    """The prompt of a conversation, or with `drop` of its newest messages, within `context` tokens.
 
-    System messages are put before the first message that is kept, since the chat formats have no system turn.
-    Raises BadRequestError when there is no question at the end or when the last message alone is too long.
+    prompt: ids of messages. With `drop`, at least a quarter of the context (or max_tokens) is kept for the answer,
+    system messages stay, and the first other message that is kept is a user's. Without, one token is enough.
+    Raises BadRequestError when what must be kept is too long.
     """
-    system = "\n\n".join(content for role, content in messages if role == "system")
-    turns = [(role, content) for role, content in messages if role != "system"]
-    if not turns or turns[-1][0] != "user" or not turns[-1][1].strip():
-        raise BadRequestError("messages must end with a message of the user that is not empty", param="messages")
-    limit = context - max(1, min(max_tokens or context, context // 4))
-    bare = len(codec.prompt([]))
-    length, start = bare, len(turns)
-    while start > 0:
-        cost = len(codec.prompt(turns[start - 1:start])) - bare
-        if length + cost > limit and start < len(turns):
-            break
-        length += cost
-        start -= 1
-    while True:
-        while turns[start][0] != "user":  # the model has only seen texts that begin with a question
-            start += 1
-        ids = codec.prompt(_with_system(turns[start:], system))
-        if len(ids) <= limit:
-            break
-        if start == len(turns) - 1:
+    ids = prompt(messages)
+    limit = context - (max(1, min(max_tokens or context, context // 4)) if drop else 1)
+    dropped = 0
+    if len(ids) > limit:
+        if not drop:
             raise BadRequestError(
-                f"the last message is too long: it takes {len(ids)} tokens and this model reads {limit} "
-                f"of its {context} before the answer, so shorten it",
-                param="messages", code="context_length_exceeded",
-            )
-        start += 1
+                f"the conversation is too long: it takes {len(ids)} tokens and this model reads {limit} of its "
+                f"{context} before the answer, so shorten it", param="messages", code="context_length_exceeded")
+        ids, dropped = _newest(prompt, limit, context, messages)
     room = context - len(ids)
-    return Fitted(ids, room if max_tokens is None else min(room, max_tokens), start)
+    return Fitted(ids, room if max_tokens is None else min(room, max_tokens), dropped)
 
 
-def _with_system(turns: Sequence[Message], system: str) -> list[Message]:
-    if not system.strip():
-        return list(turns)
-    (role, content), *rest = turns
-    return [(role, f"{system}\n\n{content}"), *rest]
+def _newest(prompt: Callable[[Sequence[Message]], list[int]], limit: int, context: int, messages: Sequence[Message],
+            ) -> tuple[list[int], int]:
+    """The longest end of the conversation that fits and begins with a user's message; how many were left out."""
+    system = [message for message in messages if message["role"] in ("system", "developer")]
+    turns = [message for message in messages if message["role"] not in ("system", "developer")]
+    starts = [at for at, turn in enumerate(turns) if turn["role"] == "user"] or [0]
+    low, high = 0, len(starts) - 1  # binary search for the earliest start that fits
+    while low < high:
+        middle = (low + high) // 2
+        if len(prompt([*system, *turns[starts[middle]:]])) <= limit:
+            high = middle
+        else:
+            low = middle + 1
+    ids = prompt([*system, *turns[starts[low]:]])
+    if len(ids) > limit:
+        raise BadRequestError(
+            f"the last message is too long: it takes {len(ids)} tokens and this model reads {limit} of its {context} "
+            "before the answer, so shorten it", param="messages", code="context_length_exceeded")
+    return ids, starts[low]

@@ -51,3 +51,10 @@ class UnavailableError(RequestError):
 
     status = 503
     kind = "service_unavailable_error"
+
+
+class BrokenError(RequestError):
+    """Something of ours is broken, such as a checkpoint's chat template."""
+
+    status = 500
+    kind = "server_error"

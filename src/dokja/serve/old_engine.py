@@ -11,14 +11,67 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from ..models.codec import marker_ids
+from ..models.codec import Codec
 from ..models.generate import Sampling, stream
 from ..models.model import Model
-from .conversation import Fitted, Message, fit
-from .errors import BusyError, UnavailableError, UnknownError
+from .errors import BadRequestError, BusyError, UnavailableError, UnknownError
 from .text import StopStrings, TextStream
 
 Finish = Literal["stop", "length"]
+Message = tuple[str, str]  # (role, content)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Prompt ids, how many tokens the answer may have, and how many of the oldest messages were left out."""
+
+    ids: list[int]
+    room: int
+    dropped: int
+
+
+def fit(codec: Codec, context: int, messages: Sequence[Message], max_tokens: int | None = None) -> Fitted:
+    """The newest messages that fit `context` tokens, at least a quarter of it (or max_tokens) kept for the answer.
+
+    System messages are put before the first message that is kept, since the chat formats have no system turn.
+    Raises BadRequestError when there is no question at the end or when the last message alone is too long.
+    """
+    system = "\n\n".join(content for role, content in messages if role == "system")
+    turns = [(role, content) for role, content in messages if role != "system"]
+    if not turns or turns[-1][0] != "user" or not turns[-1][1].strip():
+        raise BadRequestError("messages must end with a message of the user that is not empty", param="messages")
+    limit = context - max(1, min(max_tokens or context, context // 4))
+    bare = len(codec.prompt([]))
+    length, start = bare, len(turns)
+    while start > 0:
+        cost = len(codec.prompt(turns[start - 1:start])) - bare
+        if length + cost > limit and start < len(turns):
+            break
+        length += cost
+        start -= 1
+    while True:
+        while turns[start][0] != "user":  # the model has only seen texts that begin with a question
+            start += 1
+        ids = codec.prompt(_with_system(turns[start:], system))
+        if len(ids) <= limit:
+            break
+        if start == len(turns) - 1:
+            raise BadRequestError(
+                f"the last message is too long: it takes {len(ids)} tokens and this model reads {limit} "
+                f"of its {context} before the answer, so shorten it",
+                param="messages", code="context_length_exceeded",
+            )
+        start += 1
+    room = context - len(ids)
+    return Fitted(ids, room if max_tokens is None else min(room, max_tokens), start)
+
+
+def _with_system(turns: Sequence[Message], system: str) -> list[Message]:
+    if not system.strip():
+        return list(turns)
+    (role, content), *rest = turns
+    return [(role, f"{system}\n\n{content}"), *rest]
+
 
 
 @dataclass(frozen=True)
@@ -126,7 +179,7 @@ class Engine:
                            code="queue_full")
             self._answers.add(answer)
         sampling = Sampling(max_tokens=fitted.room, temperature=options.temperature, top_p=options.top_p, seed=seed,
-                            stop=marker_ids(loaded.codec.tokenizer, loaded.codec.chat))
+                            stop=_stop_tokens(loaded))
         answer.work = self._worker.submit(_write, loaded, fitted.ids, sampling, options.stop, answer)
         answer.work.add_done_callback(lambda _: self._forget(answer))
         return answer
@@ -142,6 +195,13 @@ class Engine:
     def _forget(self, answer: Answer) -> None:
         with self._lock:
             self._answers.discard(answer)
+
+
+def _stop_tokens(loaded: Model) -> tuple[int, ...]:
+    """Every marker ends an answer: a model that opens a new turn has finished its own."""
+    codec = loaded.codec
+    markers = (codec.tokenizer.token_to_id(token) for token in codec.chat.special)
+    return tuple({codec.end_of_text, codec.end_of_turn, *(index for index in markers if index is not None)})
 
 
 def _write(loaded: Model, ids: list[int], sampling: Sampling, stops: tuple[str, ...], answer: Answer) -> None:

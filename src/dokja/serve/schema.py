@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .conversation import Message
 from .errors import BadRequestError, MalformedError
-from .old_engine import Options
+from .old_engine import Message, Options
 
 # Settings that change nothing here when they have these values; clients send them by habit.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {

@@ -149,7 +149,9 @@ class Answer(Protocol):
     seed: int
     dropped: int
     prompt: Sequence[int]
-    prompt_logprobs: Sequence[TokenText | None] | None
+
+    @property
+    def prompt_logprobs(self) -> Sequence[TokenText | None] | None: ...
 
     def __aiter__(self) -> AsyncIterator[Piece]: ...
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
+
+from tokenizers import Tokenizer
 
 REPLACEMENT = "\ufffd"
 
@@ -34,19 +38,24 @@ class TextStream:
 
 
 class StopStrings:
-    """Cut a text before the first of some strings, holding back what may be the beginning of one."""
+    """Cut a text before the first of some strings (include: after it), holding back what may begin one.
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    reached: whether one came.
+    """
+
+    def __init__(self, stops: Sequence[str], *, include: bool = False) -> None:
         self._stops = tuple(stops)
+        self._include = include
         self._held = ""
+        self.reached = False
 
     def push(self, text: str) -> tuple[str, bool]:
         """(text to show, whether a stop string was reached)."""
         held = self._held + text
-        found = [at for at in (held.find(stop) for stop in self._stops) if at >= 0]
+        found = [(at, at + len(stop) * self._include) for stop in self._stops if (at := held.find(stop)) >= 0]
         if found:
-            self._held = ""
-            return held[: min(found)], True
+            self._held, self.reached = "", True
+            return held[: min(found)[1]], True
         keep = max((_overlap(held, stop) for stop in self._stops), default=0)
         self._held = held[len(held) - keep:]
         return held[: len(held) - keep], False
@@ -60,3 +69,39 @@ class StopStrings:
 def _overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` that begins `stop`."""
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+class Vocabulary:
+    """A tokenizer's tokens one by one: the text and the bytes that each stands for."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._byte_level = "ByteLevel" in json.dumps(json.loads(tokenizer.to_str())["decoder"])
+        self._added = {index: token.content for index, token in tokenizer.get_added_tokens_decoder().items()}
+        self.special = {index: token.content for index, token in tokenizer.get_added_tokens_decoder().items()
+                        if token.special}
+
+    def data(self, token: int) -> bytes:
+        """The token's bytes; part of a character where a character is several tokens."""
+        piece = self._tokenizer.id_to_token(token) or ""
+        if token in self._added:
+            return piece.encode()
+        if self._byte_level:
+            return bytes(_BYTES[letter] for letter in piece if letter in _BYTES)
+        if found := re.fullmatch(r"<0x([0-9A-Fa-f]{2})>", piece):
+            return bytes.fromhex(found[1])
+        return piece.replace("▁", " ").encode()
+
+    def text(self, token: int) -> str:
+        """The same as text, U+FFFD for what is no whole character."""
+        return self.data(token).decode("utf-8", errors="replace")
+
+
+def _alphabet() -> dict[str, int]:
+    """GPT-2's letters for bytes: printable ones stand for themselves, the rest follow from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(rest)}
+
+
+_BYTES = _alphabet()

@@ -100,6 +100,11 @@ class StreamParser:
             "close": finder(tuple(Mark(text, "drop") for text in (syntax.form.close if syntax.form else ()))),
         }
 
+    @property
+    def in_reasoning(self) -> bool:
+        """Whether the text so far ends inside the reasoning."""
+        return self._mode == "reasoning"
+
     def feed(self, text: str) -> list[Delta]:
         """What these characters make certain."""
         if self._capture is not None:
