@@ -9,9 +9,9 @@ import string
 import pytest
 from boards import NAMES, board
 
-from dokja.serve.board_html import BoardView
-from dokja.serve.chart import flops, learning_curves
-from dokja.serve.words import WORDS, choose_language, short_number, word
+from dokja.serve.pages.board_html import BoardView
+from dokja.serve.pages.chart import flops, learning_curves
+from dokja.serve.pages.words import WORDS, choose_language, short_number, word
 
 
 @pytest.mark.parametrize("lang", ["ko", "en"])

@@ -10,10 +10,10 @@ from typing import Any
 
 from nicegui import ui
 
-from ..errors import DokjaError
-from .about import about, architecture
-from .errors import BadRequestError, BusyError
-from .old_engine import Answer, Engine, Options
+from ...errors import DokjaError
+from ..about import about, architecture
+from ..errors import BadRequestError, BusyError
+from ..old_engine import Answer, Engine, Options
 from .shell import announce_language, box, head, text, top_bar
 from .words import Lang, short_number, word
 
