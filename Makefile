@@ -23,7 +23,7 @@ PLAY := --home $(HOME_DIR) --port $(PORT) $(foreach path,$(TEXT),--text $(path))
 	$(if $(FLOPS),--flops $(FLOPS)) $(if $(SEED),--seed $(SEED)) $(if $(TEAMS),--teams $(TEAMS)) \
 	$(if $(FRESH),--fresh) $(if $(NO_SERVE),--no-serve)
 
-.PHONY: season serve test lint chromium docs-models bench-season bench-models bench-ops clean
+.PHONY: season serve test lint chromium postgresql docs-models bench-season bench-models bench-ops clean
 
 season: .venv/season
 	$(BIN)/dokja season play $(PLAY)
@@ -32,7 +32,7 @@ serve: .venv/season
 	$(BIN)/dokja season serve --home $(HOME_DIR) --port $(PORT)
 
 # Lint and types first: they fail fastest. Tests share the cores, one process a core.
-test: .venv/test chromium lint
+test: .venv/test chromium postgresql lint
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not gpu"
 
 lint: .venv/test
@@ -42,6 +42,10 @@ lint: .venv/test
 # Browser tests use Debian's Chromium and a font with Hangul; where apt-get is missing they skip with a reason.
 chromium:
 	@scripts/install-chromium
+
+# The tests of the store start a PostgreSQL server of their own; where it is missing they skip with a reason.
+postgresql:
+	@scripts/install-postgresql
 
 docs-models: .venv/season
 	$(BIN)/python scripts/docs-models

@@ -1,0 +1,199 @@
+"""What the server keeps, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from dokja.errors import DokjaError
+from dokja.serve.store import ChangedError, GoneError, Settings, Store
+from dokja.serve.store.database import open_database
+from dokja.serve.store.tables import Base
+
+MODEL = Settings("k-exaone")
+
+
+@pytest.fixture
+def store(database: str):
+    ticks = itertools.count(1000)
+    opened = Store(database, clock=lambda: float(next(ticks)))
+    yield opened
+    opened.close()
+
+
+def ask(store: Store, conversation: str, question: str, *, seen: str | None = None, visitor: str = "v"):
+    return store.turn(visitor, conversation, seen=seen, question=question, model="k-exaone", seed=7)
+
+
+def test_a_conversation_is_kept_over_a_restart(database: str):
+    store = Store(database)
+    new = store.start("v", "  오늘\n날씨 ", Settings("k-exaone", "짧게", "off"))
+    question, answer = ask(store, new.id, "안녕? 🙂 שלום")
+    store.write(answer.id, content="네.", reasoning="음", finish="stop", notices=[("dropped", {"n": 2})])
+    store.close()
+    store = Store(database)
+    found, messages = store.conversation("v", new.id)
+    assert (found.title, found.model, found.system, found.reasoning) == ("오늘 날씨", "k-exaone", "짧게", "off")
+    assert [(m.role, m.content, m.model) for m in messages] == [("user", "안녕? 🙂 שלום", ""),
+                                                                 ("assistant", "네.", "k-exaone")]
+    assert (messages[1].reasoning, messages[1].finish, messages[1].seed) == ("음", "stop", 7)
+    assert messages[1].notices == [["dropped", {"n": 2}]]
+    assert messages[0].id == question.id
+    store.close()
+
+
+def test_an_edit_cuts_what_came_after(store: Store):
+    new = store.start("v", "가", MODEL)
+    first = ask(store, new.id, "하나")
+    second = ask(store, new.id, "둘", seen=first[-1].id)
+    assert [m.content for m in second] == ["하나", "", "둘", ""]
+    edited = store.turn("v", new.id, seen=second[-1].id, cut=first[0].id, question="셋", model="m", seed=1)
+    assert [m.content for m in edited] == ["셋", ""]
+    assert [m.id for m in store.conversation("v", new.id)[1]] == [m.id for m in edited]
+    again = store.turn("v", new.id, seen=edited[-1].id, cut=edited[-1].id, question=None, model="m", seed=2)
+    assert [(m.role, m.content, m.seed) for m in again] == [("user", "셋", None), ("assistant", "", 2)]
+    assert not store.write(edited[-1].id, content="늦은 답")  # what is cut is not written to any more
+
+
+def test_two_askers_who_have_seen_the_same_do_not_both_go_on(store: Store):
+    new = store.start("v", "가", MODEL)
+    first = ask(store, new.id, "하나")
+
+    def try_it(number: int) -> bool:
+        try:
+            ask(store, new.id, str(number), seen=first[-1].id)
+        except ChangedError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(try_it, range(8))) == 1
+    assert len(store.conversation("v", new.id)[1]) == 4
+    with pytest.raises(ChangedError, match="no longer there"):
+        store.turn("v", new.id, seen=store.conversation("v", new.id)[1][-1].id, cut="x", question="?", model="m",
+                   seed=1)
+
+
+def test_the_list_is_the_visitors_own_newest_first(store: Store):
+    old, new = store.start("v", "앞", MODEL), store.start("v", "뒤", MODEL)
+    store.start("w", "남의 것", MODEL)
+    assert [c.title for c in store.conversations("v")] == ["뒤", "앞"]
+    ask(store, old.id, "다시")
+    assert [c.id for c in store.conversations("v")] == [old.id, new.id]
+    assert store.conversations("x") == []
+
+
+@pytest.mark.parametrize("act", [
+    lambda store, c: store.conversation("w", c), lambda store, c: store.rename("w", c, "내 것"),
+    lambda store, c: store.delete("w", c), lambda store, c: store.configure("w", c, MODEL),
+    lambda store, c: ask(store, c, "?", visitor="w"),
+])
+def test_another_visitor_finds_nothing(store: Store, act):
+    new = store.start("v", "가", MODEL)
+    with pytest.raises(GoneError, match="no conversation"):
+        act(store, new.id)
+    assert store.conversation("v", new.id)[0].title == "가"
+
+
+def test_rename_configure_delete(store: Store):
+    new = store.start("v", "가", MODEL)
+    answer = ask(store, new.id, "하나")[-1]
+    store.rename("v", new.id, "나 " * 100)
+    store.configure("v", new.id, Settings("vaetki", "새로", "on"))
+    found, _ = store.conversation("v", new.id)
+    assert len(found.title) == 80
+    assert (found.model, found.system, found.reasoning) == ("vaetki", "새로", "on")
+    store.rename("v", new.id, "  ")
+    assert store.conversation("v", new.id)[0].title == found.title
+    store.delete("v", new.id)
+    with pytest.raises(GoneError):
+        store.conversation("v", new.id)
+    assert not store.write(answer.id, content="늦은 답")  # its messages went with it
+
+
+def test_what_no_database_holds_is_replaced(store: Store):
+    new = store.start("v", "a\0b\ud800", MODEL)
+    ask(store, new.id, "\0\udfff")
+    found, messages = store.conversation("v", new.id)
+    assert (found.title, messages[0].content) == ("a\ufffdb\ufffd", "\ufffd\ufffd")
+    with pytest.raises(GoneError):
+        store.conversation("v", "\0")
+    store.vote(**{**VOTE, "prompts": ["\0\ud800"]})
+    assert next(store.votes())["prompts"] == ["\ufffd\ufffd"]
+
+
+VOTE = {"visitor": "v", "left_model": "a", "right_model": "b", "order_seed": 2**40, "prompts": ["가", "나"],
+        "left_answers": [{"content": "1"}], "right_answers": [{"content": "2"}], "choice": "tie", "language": "ko",
+        "seconds": 2.5}
+
+
+def test_votes_come_back_whole_and_in_order(store: Store):
+    for choice in ("left", "right", "bad"):
+        store.vote(**{**VOTE, "choice": choice})
+    votes = list(store.votes())
+    assert [vote["choice"] for vote in votes] == ["left", "right", "bad"]
+    assert {key: votes[0][key] for key in VOTE} == {**VOTE, "choice": "left"}
+    assert votes[0]["created"] < votes[1]["created"]
+
+
+def test_the_migrations_make_the_tables_of_the_code(database: str):
+    engine = open_database(database)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+
+
+def test_a_database_of_a_newer_version_is_refused(database: str):
+    engine = open_database(database)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(DokjaError, match=r"written by a newer Dokja \(its tables are at 9999, .* up to 0001\)"):
+        Store(database)
+
+
+def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path):
+    season = tmp_path / "season.sqlite"
+    subprocess.run([sys.executable, "-c", "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("
+                    "'CREATE TABLE teams (name)')", season], check=True)
+    with pytest.raises(DokjaError, match="tables that are not Dokja's \\(teams\\)"):
+        Store(str(season))
+
+
+def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path):
+    (tmp_path / "a").write_text("이것은 데이터베이스가 아니다. " * 100)
+    with pytest.raises(DokjaError, match=r"cannot be used \(file is not a database\)"):
+        Store(str(tmp_path / "a"))
+    with pytest.raises(DokjaError, match="cannot be made"):
+        Store(str(tmp_path / "a" / "b" / "c"))
+
+
+@pytest.mark.parametrize(("url", "said"), [
+    ("postgresql://me:secret@127.0.0.1:1/x", r"postgresql\+psycopg://me:\*\*\*@127.0.0.1:1/x cannot be used"),
+    ("mysql://localhost/x", "kind 'mysql' is not supported"), ("://", "not understood"),
+    ("sqlite://", "in memory would be lost"),
+])
+def test_a_url_that_does_not_serve_is_one_sentence(url: str, said: str):
+    with pytest.raises(DokjaError, match=said) as caught:
+        Store(url)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_processes_that_start_and_write_at_once(database: str):
+    program = ("import sys; from dokja.serve.store import Settings, Store; s = Store(sys.argv[1])\n"
+               "for i in range(20): s.start('v', f'{sys.argv[2]} {i}', Settings('m'))")
+    running = [subprocess.Popen([sys.executable, "-c", program, database, str(n)], stderr=subprocess.PIPE)
+               for n in range(3)]
+    for process in running:
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, b"")
+    assert len(Store(database).conversations("v")) == 60
