@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import subprocess
-import sys
+import multiprocessing
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -162,10 +163,12 @@ def test_a_database_of_a_newer_version_is_refused(database: str):
 
 def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path):
     season = tmp_path / "season.sqlite"
-    subprocess.run([sys.executable, "-c", "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("
-                    "'CREATE TABLE teams (name)')", season], check=True)
+    with contextlib.closing(sqlite3.connect(season)) as connection:
+        connection.execute("CREATE TABLE teams (name)")
     with pytest.raises(DokjaError, match="tables that are not Dokja's \\(teams\\)"):
         Store(str(season))
+    with contextlib.closing(sqlite3.connect(season)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("teams",)]
 
 
 def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path):
@@ -188,12 +191,18 @@ def test_a_url_that_does_not_serve_is_one_sentence(url: str, said: str):
     assert "\n" not in str(caught.value)
 
 
+def _write(database: str, name: int) -> None:
+    store = Store(database)
+    for i in range(20):
+        store.start("v", f"{name} {i}", MODEL)
+
+
 def test_processes_that_start_and_write_at_once(database: str):
-    program = ("import sys; from dokja.serve.store import Settings, Store; s = Store(sys.argv[1])\n"
-               "for i in range(20): s.start('v', f'{sys.argv[2]} {i}', Settings('m'))")
-    running = [subprocess.Popen([sys.executable, "-c", program, database, str(n)], stderr=subprocess.PIPE)
-               for n in range(3)]
+    forked = multiprocessing.get_context("fork")  # a new interpreter each would spend seconds on importing torch
+    running = [forked.Process(target=_write, args=(database, name)) for name in range(4)]
     for process in running:
-        _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (0, b"")
-    assert len(Store(database).conversations("v")) == 60
+        process.start()
+    for process in running:
+        process.join(60)
+    assert [process.exitcode for process in running] == [0] * 4
+    assert len(Store(database).conversations("v")) == 80

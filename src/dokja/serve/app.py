@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from .api import add_api
-from .pages import add_pages
 from .old_engine import Engine
+from .pages import add_pages
 
 
 def create_app(engine: Engine | None, board: Callable[[], dict[str, Any] | None], *, title: str = "Dokja") -> FastAPI:

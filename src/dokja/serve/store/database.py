@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +22,9 @@ _LOCK = 7_235_019_448_211_046_111  # the advisory lock of PostgreSQL under which
 def open_database(url: str) -> Engine:
     """An engine for a URL, its tables at this version.
 
-    url: `sqlite:///file`, `postgresql://user:password@host/name`, or the path of an SQLite file. Processes that start at
-    once wait for each other. Raises DokjaError when the database cannot be reached, is no database, or was written by
-    a newer Dokja.
+    url: `sqlite:///file`, `postgresql://user:password@host/name`, or the path of an SQLite file. Processes that start
+    at once wait for each other. Raises DokjaError when the database cannot be reached, is no database, or was written
+    by a newer Dokja.
     """
     address = _address(url)
     shown = address.render_as_string(hide_password=True)

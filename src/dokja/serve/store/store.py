@@ -120,9 +120,9 @@ class Store:
               notices: list[tuple[str, dict[str, Any]]] | None = None) -> bool:
         """Keep what an answer is so far; False when it has been deleted meanwhile."""
         with self._write() as session:
-            done = session.execute(update(Message).where(Message.id == answer).values(
-                content=content, reasoning=reasoning, finish=finish, notices=notices or []))
-            return bool(done.rowcount)
+            changed = update(Message).where(Message.id == answer).values(
+                content=content, reasoning=reasoning, finish=finish, notices=notices or [])
+            return session.scalar(changed.returning(Message.id)) is not None
 
     def vote(self, **fields: Any) -> Vote:
         """Keep a vote; fields: those of `Vote` without id and created."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, MetaData, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Dialect, Double, ForeignKey, MetaData, String, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL, which PostgreSQL refuses, and halves of UTF-16 pairs
@@ -43,7 +43,7 @@ class _Json(TypeDecorator[Any]):
 class Base(DeclarativeBase):
     """All tables of the server; constraints have names, so that a later migration can speak of them."""
 
-    type_annotation_map: ClassVar = {str: _Text, Any: _Json}
+    type_annotation_map: ClassVar = {str: _Text, float: Double, Any: _Json}
     metadata = MetaData(naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s", "uq": "uq_%(table_name)s_%(column_0_name)s",
         "fk": "fk_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s",
@@ -90,8 +90,8 @@ class Vote(Base):
     """One reader's choice between two models that answered the same questions unnamed.
 
     prompts: the questions; left_answers, right_answers: one for each prompt, as
-    {"content", "reasoning", "seed", "finish"}. order_seed: what the order was drawn from. choice: "left", "right", "tie"
-    or "bad" (both bad). language: of the interface. seconds: from the end of both answers to the vote.
+    {"content", "reasoning", "seed", "finish"}. order_seed: what the order was drawn from. choice: "left", "right",
+    "tie" or "bad" (both bad). language: of the interface. seconds: from the end of both answers to the vote.
     """
 
     __tablename__ = "votes"

@@ -17,8 +17,8 @@ def upgrade() -> None:
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("system", sa.String(), nullable=False),
         sa.Column("reasoning", sa.String()),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.Column("updated", sa.Float(), nullable=False),
+        sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("updated", sa.Double(), nullable=False),
     )
     op.create_index("ix_conversations_visitor", "conversations", ["visitor"])
     op.create_table(
@@ -33,7 +33,7 @@ def upgrade() -> None:
         sa.Column("seed", sa.BigInteger()),
         sa.Column("finish", sa.String()),
         sa.Column("notices", sa.JSON(), nullable=False),
-        sa.Column("created", sa.Float(), nullable=False),
+        sa.Column("created", sa.Double(), nullable=False),
         sa.UniqueConstraint("conversation", "place"),
     )
     op.create_table(
@@ -48,8 +48,8 @@ def upgrade() -> None:
         sa.Column("right_answers", sa.JSON(), nullable=False),
         sa.Column("choice", sa.String(), nullable=False),
         sa.Column("language", sa.String(), nullable=False),
-        sa.Column("seconds", sa.Float(), nullable=False),
-        sa.Column("created", sa.Float(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.Column("created", sa.Double(), nullable=False),
     )
     op.create_index("ix_votes_visitor", "votes", ["visitor"])
     op.create_index("ix_votes_created", "votes", ["created"])
