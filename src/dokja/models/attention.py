@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from . import native, ops
-from .indexer import LightningIndexer
+from .cache import LayerCache, MixerCache, latent_attention
+from .indexer import Index, LightningIndexer
 from .norm import RMSNorm
 from .rope import angles, rotate, score_scale
 from .spec import Attention, LatentAttention, Mixer, ModelSpec
-
-
-@dataclass
-class LayerCache:
-    """What a layer keeps of the past: slot s of each row holds position s.
-
-    For grouped-query attention k and v are [B, S, K, D]; for latent attention k is the latent [B, S, kv_rank] and v
-    the rotated shared key [B, S, rope_dim]; index is an indexer's keys [B, S, dim]. The first tokens that it is given
-    stand at 0, 1, ...; `fresh` until then.
-    """
-
-    k: Tensor
-    v: Tensor
-    fresh: bool = True
-    index: Tensor | None = None
-
-    def write(self, k: Tensor, v: Tensor, position_BT: Tensor) -> None:
-        """Put the entries of new tokens where they stand."""
-        self.fresh = False
-        ops.write_slots(self.k, k, position_BT)
-        ops.write_slots(self.v, v, position_BT)
-
-
-Cache = list[LayerCache]
 
 
 class GroupedQueryAttention(nn.Module):
@@ -56,25 +31,20 @@ class GroupedQueryAttention(nn.Module):
         shape = (batch, length, self.mixer.kv_heads, self.mixer.head_dim)
         return LayerCache(like.new_zeros(shape), like.new_zeros(shape))
 
-    def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
+    def forward(self, x_BTC: Tensor, cache: MixerCache | None, position_BT: Tensor | None) -> Tensor:
         mixer, qkv = self.mixer, self.qkv(x_BTC)
         if cache is None and position_BT is None and (joint := self._joint(qkv)) is not None:
             return self.out(joint.flatten(2))
         q, k, v = (part.unflatten(-1, (-1, mixer.head_dim)) for part in qkv.split(self.sizes, dim=-1))
         q, k = self.q_norm(q), self.k_norm(k)
         if mixer.rope is not None:
-            length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
+            length = x_BTC.shape[1] if cache is None else cache.length
             q, k = rotate(q, mixer.rope, position_BT, length), rotate(k, mixer.rope, position_BT, length)
-        past = cache is not None and not cache.fresh
-        if cache is not None:
-            assert position_BT is not None
-            cache.write(k, v, position_BT)
-        if cache is None or not past:  # the given tokens see one another and nothing else
+        if cache is None:
             mixed = ops.attention(q, k, v, window=mixer.window, scale=self.scale, sinks_H=self.sinks)
         else:
             assert position_BT is not None
-            mixed = ops.attention_cached(q, cache.k, cache.v, position_BT, window=mixer.window, scale=self.scale,
-                                         sinks_H=self.sinks)
+            mixed = cache.attend(q, k, v, position_BT, window=mixer.window, scale=self.scale, sinks_H=self.sinks)
         return self.out(mixed.flatten(2))
 
     def _joint(self, qkv_BTF: Tensor) -> Tensor | None:
@@ -117,7 +87,7 @@ class MultiHeadLatentAttention(nn.Module):
         return LayerCache(like.new_zeros(batch, length, self.mixer.kv_rank),
                           like.new_zeros(batch, length, self.mixer.rope_dim))
 
-    def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
+    def forward(self, x_BTC: Tensor, cache: MixerCache | None, position_BT: Tensor | None) -> Tensor:
         mixer = self.mixer
         if cache is None and position_BT is None and (heads := self._native_heads(x_BTC)) is not None:
             return self.out(ops.attention(*heads, window=mixer.window, scale=self.scale).flatten(2))
@@ -125,33 +95,24 @@ class MultiHeadLatentAttention(nn.Module):
         q = q.unflatten(-1, (mixer.heads, -1))
         return self.out(self.attend(q, x_BTC, cache, position_BT).flatten(2))
 
-    def attend(self, q: Tensor, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None,
-               chosen_BTS: Tensor | None = None) -> Tensor:
+    def attend(self, q: Tensor, x_BTC: Tensor, cache: MixerCache | None, position_BT: Tensor | None,
+               index: Index | None = None) -> Tensor:
         """What the heads return to queries [B, T, H, D] that are not yet rotated, [B, T, H, V].
 
-        chosen_BTS: the only positions that each query attends to, of those that it sees; None is all.
+        index: what chooses the only positions that each query attends to, of those that it sees; None is all.
         """
         mixer = self.mixer
-        length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
+        length = x_BTC.shape[1] if cache is None else cache.length
         q_nope, q_rope = q.split([mixer.nope_dim, mixer.rope_dim], dim=-1)
         q = torch.cat((q_nope, rotate(q_rope, mixer.rope, position_BT, length)), dim=-1)
         latent, k_rope = self.kv_down(x_BTC).split([mixer.kv_rank, mixer.rope_dim], dim=-1)
         latent = self.kv_norm(latent)
         k_rope = rotate(k_rope.unsqueeze(2), mixer.rope, position_BT, length).squeeze(2)
-        past = cache is not None and not cache.fresh
-        if cache is not None:
-            assert position_BT is not None
-            cache.write(latent, k_rope, position_BT)
-            if past:
-                latent, k_rope = cache.k, cache.v
-        k_nope, v = self.kv_up(latent).unflatten(-1, (mixer.heads, -1)).split([mixer.nope_dim, mixer.v_dim], dim=-1)
-        k = torch.cat((k_nope, k_rope.unsqueeze(2).expand(-1, -1, mixer.heads, -1)), dim=-1)
-        if chosen_BTS is not None:
-            return ops.attention_chosen(q, k, v, chosen_BTS, scale=self.scale)
-        if not past:
-            return ops.attention(q, k, v, window=mixer.window, scale=self.scale)
+        if cache is None:
+            return latent_attention(q, latent, k_rope, self.kv_up, None, mixer=mixer, scale=self.scale, index=index)
         assert position_BT is not None
-        return ops.attention_cached(q, k, v, position_BT, window=mixer.window, scale=self.scale)
+        return cache.attend_latent(q, latent, k_rope, self.kv_up, position_BT, mixer=mixer, scale=self.scale,
+                                   index=index)
 
     def _native_heads(self, x_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
         """Queries, keys and values of a whole sequence by one kernel, None where it does not serve."""
@@ -185,14 +146,15 @@ class SparseGatedAttention(MultiHeadLatentAttention):
             cache.index = like.new_zeros(batch, length, self.mixer.indexer.dim)
         return cache
 
-    def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
+    def forward(self, x_BTC: Tensor, cache: MixerCache | None, position_BT: Tensor | None) -> Tensor:
         mixer = self.mixer
         raw = self.q_down(x_BTC)
         latent = self.q_norm(raw)
-        chosen = self.indexer(x_BTC, latent, cache, position_BT) if self.indexer else None
+        length = x_BTC.shape[1] if cache is None else cache.length
+        index = self.indexer(x_BTC, latent, position_BT, length) if self.indexer else None
         q = self.q_up(torch.cat((latent, raw), dim=-1) if mixer.gate else latent).unflatten(-1, (mixer.heads, -1))
         q, gate = q.tensor_split([mixer.nope_dim + mixer.rope_dim], dim=-1)
-        mixed = self.attend(q, x_BTC, cache, position_BT, chosen)
+        mixed = self.attend(q, x_BTC, cache, position_BT, index)
         return self.out((mixed * torch.sigmoid(gate) if mixer.gate else mixed).flatten(2))
 
 

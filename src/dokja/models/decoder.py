@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from . import ops
-from .attention import Cache, LayerCache, build_mixer
+from .attention import build_mixer
+from .cache import Cache, LayerCache, MixerCache
 from .ffn import build_ffn
 from .norm import build_norm, join
 from .spec import Layer, ModelSpec
@@ -31,7 +32,7 @@ class Block(nn.Module):
         self.nothing = nn.Identity()
         self.parallel, self.residual_scale = layer.parallel, spec.residual_scale
 
-    def forward(self, x_BTC: Tensor, cache: LayerCache | None, position_BT: Tensor | None) -> Tensor:
+    def forward(self, x_BTC: Tensor, cache: MixerCache | None, position_BT: Tensor | None) -> Tensor:
         if self.parallel:
             normed = self.mixer_in(x_BTC)
             return x_BTC + self._scaled(self.mixer(normed, cache, position_BT) + self.ffn(normed))
@@ -59,9 +60,10 @@ class MTPLayer(nn.Module):
         self.block = Block(layer, spec)
         self.norm = build_norm(spec)
 
-    def forward(self, hidden_BTC: Tensor, next_embedding_BTC: Tensor) -> Tensor:
+    def forward(self, hidden_BTC: Tensor, next_embedding_BTC: Tensor, cache: MixerCache | None = None,
+                position_BT: Tensor | None = None) -> Tensor:
         joined = torch.cat((self.embedding_norm(next_embedding_BTC), self.hidden_norm(hidden_BTC)), dim=-1)
-        return self.norm(self.block(self.projection(joined), None, None))
+        return self.norm(self.block(self.projection(joined), cache, position_BT))
 
 
 class Decoder(nn.Module):
@@ -88,7 +90,7 @@ class Decoder(nn.Module):
 
     def hidden(self, ids_BT: Tensor, cache: Cache | None = None, position_BT: Tensor | None = None) -> Tensor:
         """The trunk's states before the final norm, [B, T, C]."""
-        x_BTC = self._embed(ids_BT)
+        x_BTC = self.embed(ids_BT)
         saved: dict[int, Tensor] = {}
         for i, layer in enumerate(self.layers):
             if any(skip.source == i for skip in self.spec.skips):
@@ -102,7 +104,11 @@ class Decoder(nn.Module):
 
     def logits(self, hidden_BTC: Tensor) -> Tensor:
         """Logits of the trunk's states."""
-        logits = self.head(self.norm(hidden_BTC))
+        return self.read(self.norm(hidden_BTC))
+
+    def read(self, state_BTC: Tensor) -> Tensor:
+        """Logits of states after the final norm (or of an MTP layer's)."""
+        logits = self.head(state_BTC)
         return logits if self.spec.logit_scale == 1.0 else logits * self.spec.logit_scale
 
     def losses(self, ids_BT: Tensor, target_BT: Tensor, share_BT: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -116,7 +122,7 @@ class Decoder(nn.Module):
         further = []
         for depth, layer in enumerate(self.mtp, start=1):
             # State t joins the token at t + depth and predicts the one after it; the last `depth` places have none.
-            hidden = layer(hidden[:, :-1], self._embed(ids_BT[:, depth:]))
+            hidden = layer(hidden[:, :-1], self.embed(ids_BT[:, depth:]))
             further.append(self._loss(hidden, target_BT[:, depth:], None if share_BT is None else share_BT[:, depth:]))
         return main, further
 
@@ -129,11 +135,12 @@ class Decoder(nn.Module):
                                          bias_V=self.head.bias)
         return total / share.sum().clamp(min=1)
 
-    def _embed(self, ids_BT: Tensor) -> Tensor:
+    def embed(self, ids_BT: Tensor) -> Tensor:
+        """What the first layer reads, [B, T, C]."""
         x_BTC = self.embedding(ids_BT)
         return x_BTC if self.spec.embedding_scale == 1.0 else x_BTC * self.spec.embedding_scale
 
-    def new_cache(self, batch: int, length: int) -> Cache:
+    def new_cache(self, batch: int, length: int) -> list[LayerCache]:
         """An empty cache for `batch` sequences of up to `length` tokens."""
         weight = self.embedding.weight
         return [block.mixer.new_cache(batch, length, weight) for block in self.layers]  # type: ignore[union-attr,operator,misc]

@@ -62,7 +62,7 @@ def generate(model: Decoder, prompts: Sequence[Sequence[int]], sampling: Samplin
             kept = torch.tensor([i for i, row in enumerate(alive) if row in set(going)])
             token = token[kept]
             for layer in cache:
-                layer.k, layer.v = layer.k[kept], layer.v[kept]
+                layer.keep(kept)
             alive = going
         position = (lengths[alive] + step)[:, None].to(device)
         last = model.hidden(token[:, None].to(device), cache, position)[:, 0]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +11,32 @@ from . import ops
 from .rope import rotate
 from .spec import LatentAttention
 
-if TYPE_CHECKING:
-    from .attention import LayerCache
-
 KEY_EPS = 1e-6  # of the LayerNorm over the key (DeepSeek-V3.2's and A.X K2's classes)
+
+
+@dataclass(frozen=True)
+class Index:
+    """Queries [B, T, heads, dim] and their heads' weights [B, T, heads] over the keys of positions 0, 1, ...,
+    [B, S, dim]; `top` positions are chosen of those that a query sees."""
+
+    q_BTHD: Tensor
+    k_BSD: Tensor
+    weight_BTH: Tensor
+    top: int
+    window: int | None
+
+    @torch.no_grad()
+    def chosen(self, position_BT: Tensor | None) -> Tensor | None:
+        """True for the positions chosen for the queries at `position_BT` (None: 0, 1, ...), [B, T, S]; None while all
+        positions fit into `top`."""
+        if self.k_BSD.shape[1] <= self.top:
+            return None
+        scores = torch.einsum("bthd,bsd->bths", self.q_BTHD.float(), self.k_BSD.float()).relu()
+        score = torch.einsum("bths,bth->bts", scores, self.weight_BTH.float())
+        query = torch.arange(score.shape[1], device=score.device) if position_BT is None else position_BT
+        seen = ops.seen(query, score.shape[2], self.window)
+        best = score.masked_fill(~seen, float("-inf")).topk(self.top, dim=-1, sorted=False).indices
+        return torch.zeros_like(score, dtype=torch.bool).scatter_(-1, best, True) & seen
 
 
 class LightningIndexer(nn.Module):
@@ -37,26 +58,11 @@ class LightningIndexer(nn.Module):
         self.weights = nn.Linear(width, self.heads, bias=False)
 
     @torch.no_grad()
-    def forward(self, x_BTC: Tensor, latent_BTR: Tensor, cache: LayerCache | None,
-                position_BT: Tensor | None) -> Tensor | None:
-        """True for the positions chosen for each query, [B, T, S]; None while all positions fit into `top`.
+    def forward(self, x_BTC: Tensor, latent_BTR: Tensor, position_BT: Tensor | None, length: int) -> Index:
+        """What the tokens at `position_BT` (None: 0, 1, ...; all below `length`) choose by and are chosen by.
 
-        latent_BTR: the normalised latent of the queries. The new keys are written into the cache.
+        latent_BTR: the normalised latent of the queries.
         """
-        length = x_BTC.shape[1] if cache is None else cache.k.shape[1]
         k = rotate(self.k_norm(self.k(x_BTC)).unsqueeze(2), self.rope, position_BT, length).squeeze(2)
-        query = torch.arange(x_BTC.shape[1], device=k.device)
-        if cache is not None:
-            assert cache.index is not None
-            assert position_BT is not None
-            ops.write_slots(cache.index, k, position_BT)
-            if not cache.fresh:
-                k, query = cache.index, position_BT
-        if k.shape[1] <= self.top:
-            return None
         q = rotate(self.q_up(latent_BTR).unflatten(-1, (self.heads, -1)), self.rope, position_BT, length)
-        scores = torch.einsum("bthd,bsd->bths", q.float(), k.float()).relu()
-        score = torch.einsum("bths,bth->bts", scores, self.weights(x_BTC).float())
-        seen = ops.seen(query, k.shape[1], self.window)
-        best = score.masked_fill(~seen, float("-inf")).topk(self.top, dim=-1, sorted=False).indices
-        return torch.zeros_like(score, dtype=torch.bool).scatter_(-1, best, True) & seen
+        return Index(q, k, self.weights(x_BTC), self.top, self.window)

@@ -1,0 +1,181 @@
+"""The engine without threads: requests in, one step of the network at a time, steps of answers out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...models.decoder import Decoder
+from .pages import Pages, kinds_of
+from .runner import Runner
+from .sampler import Choice, Counts, Row, logprobs, sample
+from .scheduler import Scheduler, Sequence, Work
+from .sizing import Limits, page_totals
+from .types import Finish, Request, Stats, Step
+
+LOGIT_ROWS = 64  # rows of prompt logits that exist at once
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The answer to a prompt whose states were asked for."""
+
+    values: list[float]
+
+
+class Core:
+    """Sequences at work on one decoder. For one thread; the same calls give the same answers, bit for bit."""
+
+    def __init__(self, decoder: Decoder, limits: Limits) -> None:
+        kinds = kinds_of(decoder.spec)
+        self.context = limits.context
+        self.pages = Pages(kinds, page_totals(kinds, limits), limits.rows, limits.context)
+        self.scheduler = Scheduler(self.pages, rows=limits.rows, budget=limits.budget,
+                                   prefix_cache=limits.prefix_cache)
+        self.runner = Runner(decoder, self.pages, limits.context)
+        self._arrivals = 0
+        self._counted = Stats()
+
+    @property
+    def sequences(self) -> list[Sequence]:
+        """All that are at work or wait, the oldest first."""
+        return sorted((*self.scheduler.running, *self.scheduler.waiting), key=lambda one: one.number)
+
+    def add(self, request: Request, *, embed: bool = False) -> Sequence:
+        """Put a request at the end of the queue."""
+        sequence = Sequence(self._arrivals, request, list(request.prompt), Counts(request.prompt),
+                            pooled=[] if embed else None)
+        self._arrivals += 1
+        if request.sampling.prompt_logprobs is not None:
+            sequence.prompt_logprobs = [None]
+        self.scheduler.add(sequence)
+        return sequence
+
+    def remove(self, sequence: Sequence) -> None:
+        """Stop working on it and free what it holds."""
+        self.scheduler.remove(sequence)
+
+    def stats(self) -> Stats:
+        return replace(self._counted, waiting=len(self.scheduler.waiting), running=len(self.scheduler.running),
+                       pages_free=self.pages.free, pages_total=self.pages.total, kv_bytes=4 * self.pages.values,
+                       preempted=self.scheduler.preempted)
+
+    def step(self) -> list[tuple[Sequence, Step | Embedding]]:
+        """Run one step of the network, if there is anything to do, and say by what the answers grew.
+
+        An answer that ends is removed.
+        """
+        works = self.scheduler.plan()
+        if not works:
+            return []
+        states = self.runner.run(works)
+        self._read_prompts(works, states)
+        ends = [work for work in works if work.reaches_end and work.sequence.pooled is None]
+        events = self._extend(ends, self._choose(works, ends, states))
+        events += self._embeddings(works, states)
+        self._count(works, events)
+        self.scheduler.advance(works)
+        for sequence, event in events:
+            if isinstance(event, Embedding) or event.finish is not None:
+                self.remove(sequence)
+        return events
+
+    def _choose(self, works: list[Work], ends: list[Work], states: Tensor) -> list[Choice]:
+        """A token for every place after the known tokens and drafts of the works that reach that far."""
+        places, rows = [], []
+        for work, end in zip(works, _ends(works), strict=True):
+            if work not in ends or work.sequence.request.sampling.max_tokens == 0:
+                continue
+            sequence = work.sequence
+            answered = len(sequence.tokens) - len(sequence.request.prompt)
+            for i in range(work.drafts + 1):
+                places.append(end - work.drafts - 1 + i)
+                rows.append(Row(sequence.request.sampling, answered + i, sequence.counts, sequence.drafts[:i]))
+        return sample(self.runner.logits(states[places]), rows) if rows else []
+
+    def _extend(self, ends: list[Work], choices: list[Choice]) -> list[tuple[Sequence, Step | Embedding]]:
+        """Take the chosen tokens as far as drafts foresaw them, and one more.
+
+        Each token is what the model's own distribution gives to (seed, place) after the tokens before it, so drafts
+        change how soon an answer comes, never what it is.
+        """
+        events: list[tuple[Sequence, Step | Embedding]] = []
+        left = iter(choices)
+        for work in ends:
+            sequence, sampling = work.sequence, work.sequence.request.sampling
+            if sampling.max_tokens == 0:
+                events.append((sequence, Step((), finish="length")))
+                continue
+            taken: list[Choice] = []
+            finish: Finish | None = None
+            for i, choice in enumerate([next(left) for _ in range(work.drafts + 1)]):
+                if finish or (i and sequence.drafts[i - 1] != taken[-1].token):
+                    break
+                if choice.token in sampling.stop:
+                    finish = "stop"
+                    break
+                taken.append(choice)
+                sequence.tokens.append(choice.token)
+                sequence.counts.add(choice.token)
+                if len(sequence.answer) == sampling.max_tokens or len(sequence.tokens) == self.context:
+                    finish = "length"
+            sequence.drafts = []
+            events.append((sequence, Step(tuple(choice.token for choice in taken),
+                                          tuple(choice.logprob for choice in taken if choice.logprob), finish)))
+        return events
+
+    def _read_prompts(self, works: list[Work], states: Tensor) -> None:
+        """Log-probabilities of prompt tokens, where they are asked for."""
+        for work, end in zip(works, _ends(works), strict=True):
+            found, request = work.sequence.prompt_logprobs, work.sequence.request
+            if found is None:
+                continue
+            top = request.sampling.prompt_logprobs
+            assert top is not None
+            # Position p gives the log-probability of token p + 1; after a preemption some are known already.
+            first, last = max(work.begin, len(found) - 1), min(work.begin + work.count, len(request.prompt) - 1)
+            for begin in range(first, last, LOGIT_ROWS):
+                stop, shift = min(begin + LOGIT_ROWS, last), end - work.count - work.begin
+                rows = self.runner.logits(states[begin + shift : stop + shift])
+                found.extend(logprobs(rows, request.prompt[begin + 1 : stop + 1], top))
+
+    def _embeddings(self, works: list[Work], states: Tensor) -> list[tuple[Sequence, Step | Embedding]]:
+        """Mean states of the prompts that are through, of length 1."""
+        events: list[tuple[Sequence, Step | Embedding]] = []
+        for work, end in zip(works, _ends(works), strict=True):
+            pooled = work.sequence.pooled
+            if pooled is None:
+                continue
+            if work.begin == 0:
+                pooled.clear()  # it was preempted and starts again
+            pooled.append(states[end - work.count : end].clone())
+            if work.reaches_end:
+                # All at once: a sum of sums would depend on the chunks.
+                mean = torch.cat(pooled).double().mean(0)
+                events.append((work.sequence, Embedding(F.normalize(mean, dim=0).tolist())))
+        return events
+
+    def _count(self, works: list[Work], events: list[tuple[Sequence, Step | Embedding]]) -> None:
+        new = [sequence for sequence, _ in events if not sequence.counted]
+        for sequence in new:
+            sequence.counted = True
+        grown = [len(event.tokens) for _, event in events if isinstance(event, Step)]
+        was = self._counted
+        self._counted = replace(
+            was, steps=was.steps + 1, generated_tokens=was.generated_tokens + sum(grown),
+            prompt_tokens=was.prompt_tokens + sum(len(sequence.request.prompt) for sequence in new),
+            cached_tokens=was.cached_tokens + sum(sequence.cached or 0 for sequence in new),
+            drafted=was.drafted + sum(work.drafts for work in works),
+            accepted=was.accepted + sum(max(0, tokens - 1) for tokens in grown))
+
+
+def _ends(works: list[Work]) -> list[int]:
+    """Where each work's tokens end among a step's."""
+    ends, total = [], 0
+    for work in works:
+        total += work.count
+        ends.append(total)
+    return ends

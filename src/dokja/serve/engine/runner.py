@@ -1,0 +1,45 @@
+"""The network over one step: tokens of many sequences in one row, each looking at its own pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ...models.decoder import Decoder
+from .paged import PagedCache, Places
+from .pages import Pages
+from .scheduler import Work
+
+
+class Runner:
+    """Runs a decoder over paged caches. Methods are for one thread."""
+
+    def __init__(self, decoder: Decoder, pages: Pages, context: int) -> None:
+        self.decoder = decoder.eval()
+        self.cache = PagedCache(pages, context)
+        self.trunk = self.cache.layers[: len(decoder.layers)]
+
+    @torch.inference_mode()
+    def run(self, works: Sequence[Work]) -> Tensor:
+        """The states that the head reads, of all tokens of a step, one work after another, [N, C]."""
+        ids: list[int] = []
+        rows: list[int] = []
+        positions: list[int] = []
+        for work in works:
+            sequence = work.sequence
+            assert sequence.row is not None
+            known = sequence.tokens[work.begin : work.begin + work.count]
+            ids += known + sequence.drafts[: work.count - len(known)]
+            rows += [sequence.row] * work.count
+            positions += range(work.begin, work.begin + work.count)
+        at = Places.of(rows, positions)
+        self.cache.place(at)
+        hidden = self.decoder.hidden(torch.tensor([ids]), self.trunk, at.position_N[None])
+        return self.decoder.norm(hidden)[0]
+
+    @torch.inference_mode()
+    def logits(self, state_NC: Tensor) -> Tensor:
+        """[N, V]."""
+        return self.decoder.read(state_NC)
