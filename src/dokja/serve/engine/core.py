@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +27,23 @@ class Embedding:
     values: list[float]
 
 
+class Drafter(Protocol):
+    """Guesses what follows, to be checked with a sequence's next step."""
+
+    def draft(self, works: list[Work], states_NC: Tensor, runner: Runner, pages: Pages) -> None:
+        """Put guesses into `drafts` of the sequences that decode next (`missing` is 1) and whose requests let it.
+
+        works: what the step computed, less the sequences that ended; their `tokens` hold what was accepted. states_NC:
+        the states that the head reads, of all their tokens, one work after another; those of drafts that were not
+        accepted are among them. Pages are held for these places, and for later ones where `pages.reserve` says so.
+        """
+
+
 class Core:
     """Sequences at work on one decoder. For one thread; the same calls give the same answers, bit for bit."""
 
-    def __init__(self, decoder: Decoder, limits: Limits) -> None:
+    def __init__(self, decoder: Decoder, limits: Limits, drafter: Drafter | None = None) -> None:
+        self.drafter = drafter
         kinds = kinds_of(decoder.spec)
         self.context = limits.context
         self.pages = Pages(kinds, page_totals(kinds, limits), limits.rows, limits.context)
@@ -38,6 +52,7 @@ class Core:
         self.runner = Runner(decoder, self.pages, limits.context)
         self._arrivals = 0
         self._counted = Stats()
+        self._accepted = 0
 
     @property
     def sequences(self) -> list[Sequence]:
@@ -77,11 +92,29 @@ class Core:
         events = self._extend(ends, self._choose(works, ends, states))
         events += self._embeddings(works, states)
         self._count(works, events)
+        over = [sequence for sequence, event in events if isinstance(event, Embedding) or event.finish is not None]
         self.scheduler.advance(works)
-        for sequence, event in events:
-            if isinstance(event, Embedding) or event.finish is not None:
-                self.remove(sequence)
+        if self.drafter is not None:
+            self._draft(works, states, over)
+        self.scheduler.trim(works)
+        for sequence in over:
+            self.remove(sequence)
         return events
+
+    def _draft(self, works: list[Work], states: Tensor, over: list[Sequence]) -> None:
+        """Have the drafter guess, and keep what the answers' limits leave of it."""
+        assert self.drafter is not None
+        going = [work.sequence not in over for work in works]
+        if not any(going):
+            return
+        kept = torch.tensor([stays for stays, work in zip(going, works, strict=True) for _ in range(work.count)])
+        left = [work for stays, work in zip(going, works, strict=True) if stays]
+        self.drafter.draft(left, states[kept], self.runner, self.pages)
+        for work in left:
+            sequence, most = work.sequence, work.sequence.request.sampling.max_tokens
+            # The last token of an answer needs no draft: it is chosen after all that are checked.
+            room = min(most - len(sequence.answer), self.context - len(sequence.tokens)) - 1
+            sequence.drafts = sequence.drafts[: max(0, room)]
 
     def _choose(self, works: list[Work], ends: list[Work], states: Tensor) -> list[Choice]:
         """A token for every place after the known tokens and drafts of the works that reach that far."""
@@ -114,6 +147,7 @@ class Core:
             for i, choice in enumerate([next(left) for _ in range(work.drafts + 1)]):
                 if finish or (i and sequence.drafts[i - 1] != taken[-1].token):
                     break
+                self._accepted += i > 0
                 if choice.token in sampling.stop:
                     finish = "stop"
                     break
@@ -169,7 +203,7 @@ class Core:
             prompt_tokens=was.prompt_tokens + sum(len(sequence.request.prompt) for sequence in new),
             cached_tokens=was.cached_tokens + sum(sequence.cached or 0 for sequence in new),
             drafted=was.drafted + sum(work.drafts for work in works),
-            accepted=was.accepted + sum(max(0, tokens - 1) for tokens in grown))
+            accepted=self._accepted)
 
 
 def _ends(works: list[Work]) -> list[int]:

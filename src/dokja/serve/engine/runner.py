@@ -40,6 +40,19 @@ class Runner:
         return self.decoder.norm(hidden)[0]
 
     @torch.inference_mode()
+    def mtp(self, depth: int, at: Places, state_NC: Tensor, next_N: Tensor) -> Tensor:
+        """What MTP layer `depth` (from 0) makes of tokens at these places, the states that the head reads, [N, C].
+
+        state_NC: those of the trunk (or of the layer before) at the places; next_N: the ids that follow them. Pages
+        must be held for the places. What the layer keeps of a position depends on the token after it: of a page that
+        another sequence began, the last entry may be of another token, so a draft may be worse, an answer never.
+        """
+        self.cache.place(at)
+        cache = self.cache.layers[len(self.trunk) + depth]
+        embedded = self.decoder.embed(next_N[None])
+        return self.decoder.mtp[depth](state_NC[None], embedded, cache, at.position_N[None])[0]
+
+    @torch.inference_mode()
     def logits(self, state_NC: Tensor) -> Tensor:
         """[N, V]."""
         return self.decoder.read(state_NC)

@@ -121,8 +121,7 @@ class Scheduler:
         return [works[number] for number in sorted(works)]
 
     def advance(self, works: Iterable[Work]) -> None:
-        """Note what a step computed, once `tokens` holds what was accepted: full pages can be found, pages behind
-        windows are given back."""
+        """Note what a step computed, once `tokens` holds what was accepted: full pages can be found from now on."""
         for work in works:
             sequence, row = work.sequence, work.sequence.row
             if row is None:
@@ -132,7 +131,12 @@ class Scheduler:
             if self.prefix_cache:
                 extend_keys(sequence.keys, sequence.tokens[: sequence.computed // PAGE * PAGE], sequence.salt)
                 self.pages.publish(row, sequence.keys, sequence.computed)
-            self.pages.trim(row, sequence.computed)
+
+    def trim(self, works: Iterable[Work]) -> None:
+        """Give back the pages behind the windows of what comes next."""
+        for work in works:
+            if work.sequence.row is not None:
+                self.pages.trim(work.sequence.row, work.sequence.computed)
 
     def _row(self, sequence: Sequence) -> int:
         assert sequence.row is not None
