@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..cost import parameters
-from ..spec import MLP, POST, PRE, Attention, LatentAttention, Layer, Linear, Llama3, ModelSpec, MoE, Rope
+from ..spec import MLP, POST, PRE, Attention, LatentAttention, Layer, Linear, Llama3, ModelSpec, MoE, Rope, Yarn
 from .describe import (
     attention_in_words,
     by_share,
@@ -95,28 +95,41 @@ def _sparse_and_gated(mixer: LatentAttention) -> str:
                    if mixer.gate else "")
 
 
-def _rope(rope: Rope | None) -> str:
+def _rope(rope: Rope | None) -> Iterator[str]:
+    """What to know of a layer's positions beyond their base and dimensions."""
     match rope.scaling if rope else None:
         case Linear(factor):
-            return f"; all positions are divided by {factor:g}"
+            yield f"positions are divided by {factor:g}"
         case Llama3() as llama:
-            return (f"; slow waves are stretched {llama.factor:g} times, for texts beyond "
-                    f"{llama.original_context:,} tokens")
-        case None:
-            return ""
-        case yarn:
-            return (f"; first trained at {yarn.original_context:,}, stretched {yarn.factor:g} times by interpolating "
-                    "slow waves")
+            yield (f"slow waves are stretched {llama.factor:g} times, for texts beyond {llama.original_context:,} "
+                   "tokens")
+        case Yarn() as yarn:
+            yield (f"first trained at {yarn.original_context:,}, stretched {yarn.factor:g} times by interpolating slow "
+                   "waves")
+    if rope is not None and rope.layout == "interleaved":
+        yield "dimensions are paired 2i with 2i + 1"
+
+
+def _where(spec: ModelSpec, found: Sequence[Layer]) -> str:
+    """Which layers, in words to open a clause with; nothing where it is all of them."""
+    if len(found) == len(spec.layers):
+        return ""
+    for words, windowed in (("in window layers ", True), ("in global layers ", False)):
+        if list(found) == [layer for layer in spec.layers if bool(layer.mixer.window) is windowed]:
+            return words
+    return f"in {share_of(spec.layers, lambda layer: layer in found)} layers "
 
 
 def _positions(spec: ModelSpec) -> str:
-    ropes = dict.fromkeys(layer.mixer.rope for layer in spec.layers)
-    notes = dict.fromkeys(_rope(rope) for rope in ropes)
-    layout = ["; dimensions are paired 2i with 2i + 1"] * any(rope is not None and rope.layout == "interleaved"
-                                                                for rope in ropes)
-    text = positions_in_words(spec) + "".join([*notes, *layout])
-    return text + ("; a layer without positions still knows the order from the causal mask and from the layers that "
-                   "have them." if None in ropes else ".")
+    layers: dict[str, list[Layer]] = {}
+    for layer in spec.layers:
+        for note in _rope(layer.mixer.rope):
+            layers.setdefault(note, []).append(layer)
+    parts = [positions_in_words(spec), *(_where(spec, found) + note for note, found in layers.items())]
+    if any(layer.mixer.rope is None for layer in spec.layers):
+        parts.append("a layer without positions still knows the order from the causal mask and from the layers that "
+                     "have them")
+    return "; ".join(parts) + "."
 
 
 def _norms(spec: ModelSpec) -> str:
@@ -147,7 +160,7 @@ def _feed_forward(spec: ModelSpec) -> Iterator[str]:
         groups = f" inside the best {router.groups_kept} of {router.groups} groups" if router.groups > 1 else ""
         bias = (" A bias for each expert, kept by the trainer to balance the load, takes part in the choice but not in "
                 "the weight.") if router.bias else ""
-        shared = f" {moe.shared} more run for every token." if moe.shared else ""
+        shared = f" {moe.shared} more {'runs' if moe.shared == 1 else 'run'} for every token." if moe.shared else ""
         scale = f", times {router.scale:g}" if router.scale != 1 else ""
         yield (f"A router scores {moe.experts} experts by {router.score} and takes the best {moe.active}{groups}; "
                f"their outputs are added by score over the sum of the chosen{scale}.{bias}{shared}")
