@@ -62,37 +62,80 @@ def _write(spec: ModelSpec) -> Config:
     }
 
 
-def _attention(rope: Rope, window: int | None) -> LatentAttention:
-    return LatentAttention(heads=24, q_rank=1536, kv_rank=512, nope_dim=128, rope_dim=64, v_dim=128, rope=rope,
-                           window=window)
+def _layers(count: int, opening: int, dense: MLP, moe: MoE, heads: int, q_rank: int) -> tuple[Layer, ...]:
+    """Five layers that see 512 tokens to one that sees all; the first `opening` feed-forwards are dense."""
+    everywhere = LatentAttention(heads=heads, q_rank=q_rank, kv_rank=512, nope_dim=128, rope_dim=64, v_dim=128,
+                                 rope=Rope(theta=1_000_000, layout="interleaved", scaling=_STRETCH))
+    local = replace(everywhere, rope=Rope(theta=10_000, layout="interleaved"), window=512)
+    return tuple(Layer(everywhere if i % 6 == 5 else local, dense if i < opening else moe, PERI) for i in range(count))
 
 
-_local = _attention(Rope(theta=10_000, layout="interleaved"), window=512)
-_global = _attention(Rope(theta=1_000_000, layout="interleaved", scaling=_STRETCH), window=None)
-_dense = MLP(width=18432)
-_moe = MoE(experts=128, active=8, shared=1, width=2048, router=Router(bias=False, scale=2.5))
+_100B = MoE(experts=128, active=8, shared=1, width=2048, router=Router(bias=False, scale=2.5))
+_20B = replace(_100B, width=1024)
+_7B = MoE(experts=64, active=5, shared=1, width=960, router=Router(bias=False, scale=1.0))
 
 FAMILY = Family(
     name="vaetki",
     title="VAETKI",
     company="NC AI",
-    releases=(Release(
-        spec=ModelSpec(
-            name="vaetki-112b-a10b",
-            vocab=137_216,
-            width=3072,
-            layers=tuple(Layer(_global if i % 6 == 5 else _local, _dense if i < 3 else _moe, PERI) for i in range(48)),
-            context=131_072,
-            norm_eps=1e-5,
-            norm_zero_centred=True,
-            unverified=("window and the place of global layers (third party; the report gives 5:1)", "norm_eps",
-                        "router scale", "context (trained to 32,768)"),
+    releases=(
+        Release(
+            spec=ModelSpec(
+                name="vaetki-112b-a10b",
+                vocab=137_216,
+                width=3072,
+                layers=_layers(48, 3, MLP(width=18432), _100B, heads=24, q_rank=1536),
+                context=131_072,
+                norm_eps=1e-5,
+                norm_zero_centred=True,
+                unverified=("window and the place of global layers (third party, and the 7B; the report gives 5:1)",
+                            "norm_eps", "router scale", "context (trained to 32,768)"),
+            ),
+            repository="NC-AI-consortium-VAETKI/VAETKI",
+            licence="MIT",
+            source="wbl-ncai/VAETKI technical report and vllm_plugin; exact match of the published parameter total",
+            total=112_191_900_672,
         ),
-        repository="NC-AI-consortium-VAETKI/VAETKI",
-        licence="MIT",
-        source="wbl-ncai/VAETKI technical report and vllm_plugin; exact match of the published parameter total",
-        total=112_191_900_672,
-    ),),
+        Release(
+            spec=ModelSpec(
+                name="vaetki-20b-a2b",
+                vocab=137_216,
+                width=2048,
+                layers=_layers(24, 1, MLP(width=9216), _20B, heads=16, q_rank=1024),
+                context=16_384,
+                norm_eps=1e-5,
+                norm_zero_centred=True,
+                unverified=("width 2,048, query latent 1,024 and feed-forwards of 1,024 and 9,216: unpublished; of "
+                            "multiples of 64 only these, with the key-value latent of 512 and a dense feed-forward as "
+                            "wide as the experts of one token (as in the 112B and the 7B), give the published total",
+                            "head sizes, window, place of global layers, norm_eps, router scale (the 112B's)"),
+            ),
+            repository="nc-ai-consortium/VAETKI-20B-A2B",
+            licence="MIT",
+            source="wbl-ncai/VAETKI technical report, table 1: layers, experts, heads, context; total of the "
+                   "checkpoint's tensors: all else",
+            total=19_596_810_240,
+        ),
+        Release(
+            spec=ModelSpec(
+                name="vaetki-7b-a1b",
+                vocab=137_216,
+                width=1536,
+                layers=_layers(24, 1, MLP(width=5760), _7B, heads=12, q_rank=768),
+                context=16_384,
+                norm_eps=1e-5,
+                norm_zero_centred=True,
+                unverified=("window, place of global layers, norm_eps (training code of VAETKI-VL-7B-A1B, which has "
+                            "this language model)",
+                            "router scale (1 in that model's configuration, 2.5 in one of its training scripts)"),
+            ),
+            repository="nc-ai-consortium/VAETKI-7B-A1B",
+            licence="MIT",
+            source="wbl-ncai/VAETKI technical report, table 1; configuration of VAETKI-VL-7B-A1B in "
+                   "zrohyun/Megatron-LM, vlm/bridge; exact match of the checkpoint's parameter total",
+            total=7_250_296_320,
+        ),
+    ),
     reference="tests/parity/vaetki_reference.py",
     checkpoint=Checkpoint(
         ("vaetki",), "VaetkiForCausalLM", _read, _write,
@@ -110,7 +153,5 @@ FAMILY = Family(
         unverified=("order of the markers in a turn", "newline between turns", "how thinking is switched off",
                     "tool format (none here)"),
     ),
-    note="VAETKI-20B-A2B (1 + 23 layers, 8 of 128 experts, 16 heads) and VAETKI-7B-A1B (1 + 23 layers, 5 of 64 "
-         "experts, 12 heads) have no specs here: their widths were not published where this could be read, and more "
-         "than one choice gives the published sizes.",
+    note="VAETKI-VL-7B-A1B is the 7B with a vision tower, which is not read here.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Sequence
 
 from ..spec import ModelSpec, Norms
@@ -53,15 +54,21 @@ def attention_figure(found: Sequence[Entry], lang: Lang) -> str:
 
 
 def _alike(found: Sequence[Entry], key: Callable[[ModelSpec], Hashable]) -> list[tuple[ModelSpec, str]]:
-    """One spec for each family and different value of `key`, with the family's title and what tells it apart."""
-    out: dict[tuple[str, Hashable], tuple[ModelSpec, str, list[str]]] = {}
+    """One spec for each family and different value of `key`, with the family's title and, where the family has several
+    values, the sizes that have this one."""
+    out: dict[tuple[str, Hashable], tuple[ModelSpec, str, dict[str, None]]] = {}
     for entry in found:
         spec = entry.release.spec
-        place = out.setdefault((entry.family.name, key(spec)), (spec, entry.family.title, []))
-        place[2].append(spec.name.rsplit("-", 1)[-1])
+        place = out.setdefault((entry.family.name, key(spec)), (spec, entry.family.title, {}))
+        place[2][_size(spec.name)] = None
     several = [title for _, title, _ in out.values()]
-    return [(spec, title + (f" {sizes[0].upper()}" if several.count(title) > 1 else ""))
+    return [(spec, f"{title} {', '.join(sizes)}" if several.count(title) > 1 else title)
             for spec, title, sizes in out.values()]
+
+
+def _size(name: str) -> str:
+    """The size in a model's name: 112B of vaetki-112b-a10b."""
+    return next((part.upper() for part in name.split("-") if re.fullmatch(r"[\d.]+[bm]", part)), name)
 
 
 def norms_figure(found: Sequence[Entry], lang: Lang) -> str:
