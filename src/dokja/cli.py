@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -38,6 +39,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 
 def main() -> None:
     """Run the command line: a DokjaError is one sentence on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that has no Hangul gets escapes, not a traceback
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True)
     except DokjaError as error:

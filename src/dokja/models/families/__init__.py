@@ -47,14 +47,14 @@ def family(name: str) -> Family:
 
 
 def release(name: str) -> tuple[Family, Release]:
-    """The published model of that name (`spec.name`), or the first of the family of that name; an unknown one raises
-    DokjaError with the nearest names."""
+    """The published model of that name (`spec.name`, in any case), or the first of the family of that name; an unknown
+    one raises DokjaError with the nearest names."""
     for found in FAMILIES.values():
         for one in found.releases:
-            if name in (one.spec.name, found.name):
+            if name.lower() in (one.spec.name, found.name):
                 return found, one
     names = [one.spec.name for found in FAMILIES.values() for one in found.releases]
-    near = get_close_matches(name.lower(), [*names, *FAMILIES], n=3, cutoff=0.4)
+    near = get_close_matches(name.lower(), [*names, *FAMILIES], n=3, cutoff=0.5)
     hint = f": did you mean {' or '.join(near)}?" if near else ":"
     raise DokjaError(f"unknown model {name!r}{hint} `dokja models list` names all")
 

@@ -16,7 +16,7 @@ from ..cost import (
     position_flops,
 )
 from ..spec import LatentAttention, ModelSpec
-from .hardware import CACHE_BYTES, GPUS, HEADROOM, PRECISIONS, Set, precision, smallest_set, weight_bytes
+from .hardware import CACHE_BYTES, GPUS, HEADROOM, MOST, PRECISIONS, Set, precision, smallest_set, weight_bytes
 from .saving import all_global, attention_flops, expanded_cache_numbers
 
 
@@ -93,8 +93,9 @@ class Bill:
 def bill(spec: ModelSpec, context: int, *, batch: int = 1, dtype: str = "bfloat16",
          cache_dtype: str = "bfloat16") -> Bill:
     """The bill of `batch` sequences of `context` tokens each; impossible sizes or dtypes raise DokjaError."""
-    if context < 1 or batch < 1:
-        raise DokjaError(f"--context {context} and --batch {batch} must be at least 1")
+    for option, value in (("--context", context), ("--batch", batch)):
+        if not 1 <= value <= MOST:
+            raise DokjaError(f"{option} {value} is not between 1 and {MOST:,}")
     if cache_dtype not in CACHE_BYTES:
         raise DokjaError(f"unknown --cache-dtype {cache_dtype!r}: choose from {', '.join(CACHE_BYTES)}")
     kind, size, wide = precision(dtype), CACHE_BYTES[cache_dtype], all_global(spec)

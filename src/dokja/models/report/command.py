@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ...errors import DokjaError
-from .hardware import CACHE_BYTES, PRECISIONS
+from .hardware import CACHE_BYTES, MOST, PRECISIONS
 
 if TYPE_CHECKING:
     from .facts import Entry
@@ -85,9 +85,9 @@ def models_show(name: Name,
     official = entry.release.spec
     if size is not None and not 1e5 <= size <= parameters(official).total:
         raise DokjaError(f"--size {size:g} is outside what {name} can be: 1e5 to {parameters(official).total:,}")
-    if context is not None and (size is None or context < 8):
-        raise DokjaError(f"--context {context} is the length that a model of --size is made for: give both, and at "
-                         "least 8 tokens")
+    if context is not None and (size is None or not 8 <= context <= MOST):
+        raise DokjaError(f"--context {context} is the length that a model of --size is made for: give both, and from "
+                         f"8 to {MOST:,} tokens")
     spec = official if size is None else scaled(official, int(size), context=context or 256)
     if as_json:
         _json({"release": plain(entry), "spec": spec.to_dict(), "explanation": dict(explain(spec)),
@@ -141,7 +141,7 @@ def models_saving(name: Annotated[str | None, typer.Argument(help="One model; al
     if against is not None and name is None:
         raise DokjaError("--against compares one model with another: name that one too, as in `dokja models saving A "
                          "--against B`")
-    other = _entry(against).release.spec if against else None
+    other = None if against is None else _entry(against).release.spec
     found = {spec.name: [saving(spec, one, other) for one in CONTEXTS]
              for spec in (entry.release.spec for entry in ([_entry(name)] if name else entries()))}
     if as_json:
@@ -154,7 +154,7 @@ def models_saving(name: Annotated[str | None, typer.Argument(help="One model; al
 
 
 @app.command("compare")
-def models_compare(names: Annotated[list[str], typer.Argument(help="Names, two or more.")],
+def models_compare(names: Annotated[list[str], typer.Argument(help="Names of models or families.")],
                    html: Annotated[Path | None, typer.Option(help="Draw them on a page in this file.")] = None,
                    lang: LangOption = "en", as_json: AsJson = False) -> None:
     """Models side by side; --html draws their layers on one page that needs no network.
@@ -205,10 +205,11 @@ def models_figures(folder: Annotated[Path, typer.Argument(help="Where the SVG fi
     from .facts import entries
     from .figures import figures
 
+    drawn = figures(entries(), _language(lang))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, drawing in figures(entries(), _language(lang)).items():
-            (folder / name).write_text(drawing, encoding="utf-8")
-            print(f"wrote {folder / name}")
+        for name, drawing in drawn.items():
+            (folder / name).write_text(drawing + "\n", encoding="utf-8")
     except OSError as error:
         raise DokjaError(f"cannot write to {folder}: {os.strerror(error.errno or 0)}") from error
+    _lines([f"wrote {folder / name}" for name in drawn])

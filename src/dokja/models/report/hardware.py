@@ -40,6 +40,7 @@ CACHE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "fp8": 1, "int8": 1}
 HEADROOM = 0.1  # left free for activations, communication buffers and the driver: 1 - vLLM's gpu_memory_utilization
 NODE = 8  # GPUs that share one fast fabric (DGX, HGX and MI300X platforms)
 MOST_NODES = 64
+MOST = 10**12  # tokens or sequences, far more than anything holds
 
 
 @dataclass(frozen=True)

@@ -15,27 +15,29 @@ from .facts import ROWS, Entry, entries, facts
 from .hardware import GIB, GPUS, HEADROOM, PRECISIONS
 from .inventory import inventory
 from .saving import CONTEXTS, Saving, reached_at, saving
-from .tables import aligned, paragraph, saving_rows, saving_table
+from .tables import aligned, fitted, paragraph, saving_rows, saving_table
 
 
 def width() -> int | None:
     """Columns of the terminal; None where standard output is none, and lines may be as long as they are."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+    known = "COLUMNS" in os.environ or (sys.stdout is not None and sys.stdout.isatty())  # None: closed
+    return shutil.get_terminal_size().columns if known else None
 
 
 def shown(entry: Entry, spec: ModelSpec) -> list[str]:
     """An architecture in plain words and numbers; `spec` is the release's, or the same scaled."""
     count, columns = parameters(spec), min(width() or 100, 100)
-    lines = [f"{entry.family.title} ({entry.family.company}), {spec.name}: {count.total:,} parameters, "
-             f"{count.active:,} active, context {spec.context:,}"]
+    lines = paragraph(f"{entry.family.title} ({entry.family.company}), {spec.name}: {count.total:,} parameters, "
+                      f"{count.active:,} active, context {spec.context:,}", columns)
     for heading, text in explain(spec):
         lines += ["", heading, *paragraph(text, columns, 2)]
     rows = [("component", "parameters", "share", "active")]
     for part in inventory(spec):
         rows.append((part.name, f"{part.parameters:,}", f"{part.parameters / count.total:.2%}", f"{part.active:,}"))
     rows.append(("total", f"{count.total:,}", "100 %", f"{count.active:,}"))
-    lines += ["", "What it is made of", *aligned(rows, right=(1, 2, 3), indent=2)]
-    lines += [f"  {part.name}: {part.note}" for part in inventory(spec) if part.note]
+    lines += ["", "What it is made of", *fitted(rows, columns, right=(1, 2, 3), indent=2)]
+    for part in inventory(spec):
+        lines += paragraph(f"{part.name}: {part.note}", columns, 2) if part.note else []
     lines += ["", "Layers, counted from 0"]
     for which, words in layer_kinds(spec):
         lines += paragraph(f"{which}: {words}", columns, 2)
@@ -69,7 +71,7 @@ def billed(found: Bill, savings: list[Saving]) -> list[str]:
                         f"({PRECISIONS[found.dtype].assumption})", columns),
              *paragraph("otherwise: " + ", ".join(f"{name} {_gib(size)}" for name, size in found.weights.items()
                                                   if name != found.dtype), columns, 2), "",
-             f"KV cache in {found.cache_dtype}, MTP layers not counted",
+             *paragraph(f"KV cache in {found.cache_dtype}, MTP layers not counted", columns),
              *aligned([("its own pattern", _gib(found.cache)), ("every layer global", _gib(found.cache_global)),
                        *([("keys and values of all heads, no latent", _gib(found.cache_expanded))]
                          if found.cache_expanded else [])], right=(1,), indent=2), ""]
@@ -77,7 +79,7 @@ def billed(found: Bill, savings: list[Saving]) -> list[str]:
     for label, own, wide in (("prefill of a sequence", found.prefill, found.prefill_global),
                              ("one more token", found.decode, found.decode_global)):
         rows.append((label, f"{own.matrices:.4g}", f"{own.attention:.4g}", f"{own.total:.4g}", f"{wide.total:.4g}"))
-    lines += [*aligned(rows, right=range(1, 5)),
+    lines += [*fitted(rows, columns, right=range(1, 5)),
               *paragraph("(a multiply-add is two; the head runs once in a prefill; latents are not expanded for one "
                          "more token)", columns)]
     lines += ["", *paragraph(f"GPUs that hold weights and cache with {HEADROOM:.0%} of each left free (activations are "
@@ -88,23 +90,25 @@ def billed(found: Bill, savings: list[Saving]) -> list[str]:
         cells.append((gpu.name, _gib(gpu.memory), "-", "over 64 nodes of 8") if one is None else
                      (gpu.name, _gib(gpu.memory), f"{one.count}" + (f" ({one.nodes} nodes)" if one.nodes > 1 else ""),
                       _gib(one.used)))
-    lines += aligned(cells, right=(1, 3), indent=2)
+    lines += fitted(cells, columns, right=(1, 3), indent=2)
     best = found.smallest
     lines.append(f"Smallest set: {best.count} x {best.gpu.name}." if best else "No set of 64 nodes holds it.")
     if not any(one.cache for one in savings):
-        return [*lines, "", "Every layer is global: its attention pattern saves nothing."]
-    return [*lines, "", "Saved by its attention pattern, against the same model with every layer global",
-            *aligned(saving_rows(savings), right=range(1, 5), indent=2)]
+        return [*lines, "", *paragraph("Every layer is global: its attention pattern saves nothing.", columns)]
+    return [*lines, "", *paragraph("Saved by its attention pattern, against the same model with every layer global",
+                                   columns), *fitted(saving_rows(savings), columns, right=range(1, 5), indent=2)]
 
 
 def saved(spec: ModelSpec, other: ModelSpec | None, savings: list[Saving]) -> list[str]:
     """One model's savings, against another or against itself with every layer global."""
-    lines = [f"{spec.name} against {other.name if other else 'itself with every layer global'}",
-             *aligned(saving_rows(savings), right=range(1, 5), indent=2)]
+    columns = width()
+    lines = [*paragraph(f"{spec.name} against {other.name if other else 'itself with every layer global'}",
+                        columns or 120), *fitted(saving_rows(savings), columns, right=range(1, 5), indent=2)]
     if other is None:
         reached = [(words, reached_at(spec, 0.7, part)) for part, words in (("cache", "of the KV cache"),
                                                                             ("attention", "of attention FLOPs"))]
-        lines += [f"70 % {words} is saved from {tokens:,} tokens on" for words, tokens in reached if tokens]
+        for words, tokens in reached:
+            lines += paragraph(f"70 % {words} is saved from {tokens:,} tokens on", columns or 120) if tokens else []
     return lines
 
 
@@ -120,29 +124,40 @@ def all_saved() -> list[str]:
                  [(*key, *row[half:last]) for key, row in zip(names, rows, strict=True)]]
         kept = [[tuple(cell.replace("KV cache ", "").replace("attention FLOPs ", "") for cell in row) for row in part]
                 for part in parts]
-        wide = ["KV cache", *aligned(kept[0], right=range(1, half + 1)), "",
-                "Attention FLOPs", *aligned(kept[1], right=range(1, half))]
+        wide = ["KV cache", *fitted(kept[0], columns, right=range(1, half + 1)), "",
+                "Attention FLOPs", *fitted(kept[1], columns, right=range(1, half))]
     return [*wide, "", *paragraph("Against the same model with every layer global; latent: KV cache against keys and "
                                   "values of all heads; *: beyond the model's own context.", columns or 120)]
 
 
 def side_by_side(found: list[Entry], lang: Lang) -> None:
-    """Print models as columns, folded to the terminal."""
+    """Print models as columns, folded to the terminal; below each other where it is too narrow for columns."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
-    columns = width()
-    table = Table(box=SIMPLE_HEAD, show_header=True, padding=(0, 1))
-    table.add_column("", style="bold", overflow="fold")
-    for entry in found:
-        table.add_column(entry.release.spec.name, overflow="fold")
+    columns = width() or max(100, 40 * (1 + len(found)))
     cells = [facts(entry, lang) for entry in found]
-    for key, label in ROWS.items():
-        if any(cell[key] != "-" for cell in cells):
-            table.add_row(label[lang], *(cell[key] for cell in cells))
+    rows = [(label[lang], [cell[key] for cell in cells]) for key, label in ROWS.items()
+            if any(cell[key] != "-" for cell in cells)]
+    words = {"en": "cache, attention FLOPs saved at", "ko": "아낀 캐시, 어텐션 FLOPs"}[lang]
     for context in CONTEXTS:
         saved = [saving(entry.release.spec, context) for entry in found]
-        words = {"en": "cache, attention FLOPs saved at", "ko": "아낀 캐시, 어텐션 FLOPs"}[lang]
-        table.add_row(f"{words} {context // 1024}K", *(f"{one.cache:.2%} / {one.attention:.2%}" for one in saved))
-    Console(width=columns or max(100, 40 * (1 + len(found)))).print(table)
+        rows.append((f"{words} {context // 1024}K", [f"{one.cache:.2%} / {one.attention:.2%}" for one in saved]))
+    names = [entry.release.spec.name for entry in found]
+    console = Console(width=columns)
+    if columns < 24 * (1 + len(found)):
+        for label, values in rows:
+            console.print(Text(label, style="bold"))
+            for name, value in zip(names, values, strict=True):
+                console.print(Padding(Text(f"{name}: {value}"), (0, 0, 0, 2), expand=False))
+        return
+    table = Table(box=SIMPLE_HEAD, show_header=True, padding=(0, 1))
+    table.add_column("", style="bold", overflow="fold")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for label, values in rows:
+        table.add_row(label, *values)
+    console.print(table)

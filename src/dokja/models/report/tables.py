@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from textwrap import wrap
 
 from ..cost import parameters
+from ..spec import ModelSpec
 from .describe import Lang, short
 from .facts import ROWS, Entry, facts
 from .saving import CONTEXTS, Saving, saving
@@ -24,34 +26,58 @@ def aligned(rows: Sequence[Row], *, right: Sequence[int] = (), indent: int = 0) 
     return lines
 
 
+def fitted(rows: Sequence[Row], width: int | None, *, right: Sequence[int] = (), indent: int = 0) -> list[str]:
+    """Rows, the first as their head, aligned; where `width` is too small for that, a paragraph a row that names each
+    cell. None is no limit (a pipe or a file)."""
+    lines = aligned(rows, right=right, indent=indent)
+    if width is None or max(map(len, lines)) <= width:
+        return lines
+    heads, *rest = rows
+    lines = [" " * indent + heads[0]]
+    for first, *cells in rest:
+        named = ", ".join(f"{head} {cell.strip()}" for head, cell in zip(heads[1:], cells, strict=True))
+        lines += paragraph(f"{first}: {named}", width, indent)
+    return lines
+
+
 def paragraph(text: str, width: int, indent: int = 0) -> list[str]:
     """Text broken at `width`, names kept whole."""
     return wrap(text, max(width, 40), initial_indent=" " * indent, subsequent_indent=" " * indent,
                 break_long_words=False, break_on_hyphens=False)
 
 
+DAGGER = " †"  # after the name of a model of which some value has no public primary source
+
+
+def _named(spec: ModelSpec) -> str:
+    return spec.name + (DAGGER if spec.unverified else "")
+
+
 def listing(found: Sequence[Entry], width: int | None) -> list[str]:
     """`dokja models list`: one line a release; where `width` is too small for that, teams as headings and the long
     columns on a second line. None is no limit (a pipe or a file)."""
+    said = paragraph("† some value has no public primary source: `dokja models show NAME` says which", width or 120)
     heads = ("name", "team", "total", "active", "layers", "context", "attention", "licence", "reference")
     rows = []
     for entry in found:
         spec, words = entry.release.spec, facts(entry)
         count = parameters(spec)
-        rows.append((spec.name, words["team"], short(count.total), short(count.active), str(len(spec.layers)),
+        rows.append((_named(spec), words["team"], short(count.total), short(count.active), str(len(spec.layers)),
                      words["context"], words["attention"], words["licence"], words["reference"]))
     lines = aligned([heads, *rows], right=(2, 3, 4, 5))
     if width is None or max(map(len, lines)) <= width:
-        return lines
-    first = aligned([("name", "total", "active", "layers", "context"),
-                     *((row[0], *row[2:6]) for row in rows)], right=(1, 2, 3, 4), indent=2)
-    out, team = [first[0]], ""
-    for row, line in zip(rows, first[1:], strict=True):
-        if row[1] != team:
-            team = row[1]
-            out += ["", team]
-        out += [line, *paragraph(f"{row[6]}; {row[7]}; {row[8]}", width, indent=6)]
-    return out
+        return [*lines, "", *said]
+    brief = [(row[0], *row[2:6]) for row in (heads, *rows)]
+    columns = aligned(brief, right=(1, 2, 3, 4), indent=2)
+    narrow = max(map(len, columns)) > width
+    out = [] if narrow else [columns[0], ""]
+    for team, group in groupby(zip(rows, brief[1:], columns[1:], strict=True), key=lambda one: one[0][1]):
+        out.append(team)
+        for row, cells, line in group:
+            numbers = [" ".join(pair) for pair in zip(brief[0][1:], cells[1:], strict=True)] if narrow else []
+            out += [f"  {row[0]}" if narrow else line, *paragraph("; ".join([*numbers, *row[6:]]), width, indent=6)]
+        out.append("")
+    return [*out, *said]
 
 
 def _percent(share: float, digits: int = 2) -> str:
@@ -100,8 +126,8 @@ def models_markdown(found: Sequence[Entry], lang: Lang) -> list[str]:
     rows: list[Row] = [[{"en": "model", "ko": "모델"}[lang], *(ROWS[key][lang] for key in keys)]]
     for entry in found:
         words = facts(entry, lang)
-        mark = " †" if entry.release.spec.unverified else ""
-        rows.append([f"`{entry.release.spec.name}`{mark}", *(words[key] for key in keys)])
+        spec = entry.release.spec
+        rows.append([f"`{spec.name}`{DAGGER if spec.unverified else ''}", *(words[key] for key in keys)])
     numbers = [1 + keys.index(key) for key in ("parameters", "active", "vocabulary", "context", "cache", "saved")]
     return markdown(rows, right=numbers)
 
