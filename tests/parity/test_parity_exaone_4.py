@@ -64,6 +64,7 @@ def test_a_window_without_kinds_of_layers_is_refused() -> None:
         read(config, ())
 
 
+@pytest.mark.filterwarnings("ignore:.*its text part alone")
 @pytest.mark.parametrize("seed", [0, 3])
 def test_the_language_model_of_exaone_4_5(seed: int, tmp_path: Path) -> None:
     text = fields(seed)

@@ -68,6 +68,7 @@ def trunk(reference: PreTrainedModel, ids: Tensor) -> Tensor:
     return hidden
 
 
+@pytest.mark.filterwarnings("ignore:.*its text part alone")
 @pytest.mark.usefixtures("_kernels")
 @pytest.mark.parametrize(("build", "seed"), CASES)
 def test_losses_gradients_and_files(build: Any, seed: int, tmp_path: Path) -> None:

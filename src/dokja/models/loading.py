@@ -11,6 +11,7 @@ from ..errors import DokjaError
 from .checkpoint.hub import download, is_repository
 from .checkpoint.kept import CONFIG, TOKENIZER, kept_files, read_tokenizer, stop_tokens
 from .checkpoint.layout import Config
+from .checkpoint.multimodal import text_config
 from .checkpoint.published import read_published
 from .checkpoint.shards import PICKLES, read_json, refuse_pickles
 from .families import FAMILIES, Family
@@ -66,7 +67,7 @@ def _read_hf(path: Path, dtype: torch.dtype | None, device: torch.device | str) 
     files = kept_files(path)
     tokenizer = read_tokenizer(path / TOKENIZER) if TOKENIZER in files else None
     card = json.loads((path / CARD).read_text(encoding="utf-8")) if (path / CARD).is_file() else {}
-    return Model(decoder, tokenizer, family_of(config, decoder.spec), card, files, stop_tokens(files))
+    return Model(decoder, tokenizer, family_of(text_config(config), decoder.spec), card, files, stop_tokens(files))
 
 
 def family_of(config: Config, spec: ModelSpec) -> Family | None:

@@ -12,6 +12,7 @@ from .checkpoint import llama
 from .checkpoint.draft import draft
 from .checkpoint.kept import CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG
 from .checkpoint.layout import Checkpoint, Config, places
+from .checkpoint.multimodal import text_config
 from .checkpoint.published import read_spec, write_published
 from .checkpoint.shards import SHARD_BYTES
 from .codec import END_OF_TEXT
@@ -59,12 +60,14 @@ def _config(model: Model) -> tuple[Checkpoint, bytes]:
     """The layout that a model is written in, and its config.json: the one it came with if that still describes it."""
     spec, dtype = model.spec, str(model.decoder.embedding.weight.dtype).removeprefix("torch.")
     if CONFIG in model.files:
-        kept: Config = json.loads(model.files[CONFIG])
+        came: Config = json.loads(model.files[CONFIG])
+        kept = text_config(came)
         layout = checkpoint_of(kept)
         names = places(model.decoder.state_dict(), spec, layout.names)
-        if same(read_spec(layout, kept, names, Path(CONFIG)), spec):
+        # Where it still has a text_config it also promises a vision tower, which is not written.
+        if "text_config" not in kept and same(read_spec(layout, kept, names, Path(CONFIG)), spec):
             key = "torch_dtype" if "torch_dtype" in kept else "dtype"
-            if kept.get(key) == dtype and "quantization_config" not in kept:
+            if kept is came and kept.get(key) == dtype and "quantization_config" not in kept:
                 return layout, model.files[CONFIG]
             kept.pop("quantization_config", None)  # what is written is not quantised
             return layout, _json({**kept, key: dtype})

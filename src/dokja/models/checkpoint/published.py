@@ -15,6 +15,7 @@ from ..decoder import Decoder
 from ..families import checkpoint_of
 from ..spec import ModelSpec
 from .layout import Checkpoint, Config, Place, places
+from .multimodal import text_config, text_tensors
 from .quantised import Weight, weights
 from .shards import SHARD_BYTES, Reader, Stored, listing, read_json, stored_tensors, write_shards
 
@@ -27,11 +28,13 @@ def read_published(path: Path, *, dtype: torch.dtype | None = torch.float32,
     """The model in a published folder, its tensors copied one by one into their places.
 
     dtype: of the parameters; None is that of the files. Anything missing, unexpected, misshapen or broken raises
-    DokjaError, before memory is taken for the model.
+    DokjaError, before memory is taken for the model. Of a model that sees or hears too, the text part is read, and a
+    warning names the rest.
     """
-    config = read_json(path / "config.json")
+    whole = read_json(path / "config.json")
+    config = text_config(whole)
     layout = checkpoint_of(config)
-    stored = {name: one for name, one in stored_tensors(path).items()
+    stored = {name: one for name, one in text_tensors(whole, stored_tensors(path), path).items()
               if not any(fnmatch(name, pattern) for pattern in (*layout.unread, *_UNREAD))}
     found = weights(stored, config)
     spec = read_spec(layout, config, found, path / "config.json")

@@ -23,9 +23,10 @@ _HELD = 16 << 20  # bytes of a mapped file that may stay resident behind us
 
 @dataclass(frozen=True)
 class Stored:
-    """One tensor in a file. dtype: safetensors' name of it, as F32, BF16, F8_E4M3."""
+    """One tensor in a file, by its name there. dtype: safetensors' name of it, as F32, BF16, F8_E4M3."""
 
     file: Path
+    name: str
     dtype: str
     shape: tuple[int, ...]
 
@@ -64,7 +65,8 @@ def stored_in(file: Path) -> dict[str, Stored]:
     """All tensors of one shard, from its header alone."""
     with open_shard(file) as shard:
         parts = {name: shard.get_slice(name) for name in shard.keys()}  # noqa: SIM118 (no mapping)
-        return {name: Stored(file, str(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()}
+        return {name: Stored(file, name, str(part.get_dtype()), tuple(part.get_shape()))
+                for name, part in parts.items()}
 
 
 def _files(folder: Path) -> list[Path]:
@@ -118,11 +120,12 @@ class Reader:
         self._read = 0
 
     def tensor(self, name: str) -> Tensor:
-        """A published tensor as it is stored."""
-        path = self.tensors[name].file
+        """The tensor of that key as it is stored."""
+        stored = self.tensors[name]
+        path = stored.file
         if path != self._path or self._read > _HELD:
             self._shard, self._path, self._read = open_shard(path), path, 0
-        tensor: Tensor = self._shard.get_tensor(name)
+        tensor: Tensor = self._shard.get_tensor(stored.name)
         self._read += tensor.nbytes
         return tensor
 

@@ -59,8 +59,7 @@ FAMILY = Family(
         source="transformers 5.23.0 exaone4_5 and its documentation (vocabulary, context, MTP)",
     ),),
     reference="transformers Exaone4_5_ForConditionalGeneration, text; MTP: tests/parity/mtp_reference.py",
-    checkpoint=Checkpoint(("exaone4_5",), "Exaone4_5_ForConditionalGeneration", _read, _write, _NAMES,
-                          unread=("model.visual.*",)),
+    checkpoint=Checkpoint(("exaone4_5",), "Exaone4_5_ForConditionalGeneration", _read, _write, _NAMES),
     chat=exaone_4.CHAT,
     template=ChatTemplate(
         "exaone-4.5", "k-exaone", ENABLE_THINKING, "on", THINK_HERMES,

@@ -25,6 +25,9 @@ from ..spec import MLP, PERI, Attention, Layer, Linear, ModelSpec, Rope
 from .family import ChatFormat, Family, Release
 
 _PATTERN = 6  # every sixth layer is global
+# Values of the published class, which the files of the 4B, the 12B and the 27B leave out where they are these.
+_DEFAULTS: Config = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+                     "max_position_embeddings": 131_072}
 
 
 def _model(name: str, depth: int, width: int, ffn: int, heads: tuple[int, int, int], window: int, context: int, *,
@@ -43,6 +46,7 @@ def _layer(mixer: Attention, ffn: int) -> Layer:
 
 
 def _read(config: Config, tensors: Collection[str]) -> ModelSpec:
+    config = {**_DEFAULTS, **config}
     expect(config, "hidden_activation", "gelu_pytorch_tanh")
     expect(config, "attention_bias", False)
     expect(config, "final_logit_softcapping", None)
@@ -124,5 +128,6 @@ FAMILY = Family(
         special=("<start_of_turn>", "<end_of_turn>"),
     ),
     template=ChatTemplate("gemma-3", "gemma-3", note="no reasoning and no tool format of its own"),
-    note="From 4B on these are the text towers of models that read images too; the published files hold both.",
+    note="From 4B on these are the text parts of models that read images too; of the published files, which hold both, "
+         "only this part is read and written.",
 )

@@ -39,6 +39,5 @@ FAMILY = Family(
         "hyperclova-x-seed-omni", "hyperclova-x-seed",
         {"on": {"skip_reasoning": False}, "off": {"skip_reasoning": True}}, "on", THINK_KEY_VALUE, note="text only",
     ),
-    note="Published inside a larger model, its tensors behind `model.language_model.`: take them out, without the "
-         "prefix, to load it here.",
+    note="Published inside a larger model, of which only this text part is read and written.",
 )

@@ -119,6 +119,5 @@ FAMILY = Family(
                                              "ffn_out.weight": "post_norm2.weight"}),
     ),
     chat=CHATML,
-    note="The 32B is published as a vision model, whose text tensors have the same names behind "
-         "`model.language_model.`: take them out, without the prefix, to load it here.",
+    note="The 32B is published as a vision model, of which only this text part is read and written.",
 )
