@@ -67,8 +67,8 @@ def text_tensors(config: Config, stored: Mapping[str, Stored], path: Path) -> di
         renamed: dict[str, Stored] = {}
         for name, one in rest.items():
             if (first := renamed.setdefault(_own_name(name), one)) is not one:
-                raise DokjaError(f"{path} holds one tensor of its text part twice, as {first.name} and as {name}: remove "
-                                 "the one that does not belong there")
+                raise DokjaError(f"{path} holds one tensor of its text part twice, as {first.name} and as {name}: "
+                                 "remove the one that does not belong there")
         if renamed.keys() == rest.keys():
             found = _counted(Counter(".".join(name.split(".")[:2]) for name in stored))
             raise DokjaError(f"{path} holds a text part behind an unknown prefix, where language_model. is due: its "
