@@ -67,11 +67,13 @@ bench-ops: .venv/season
 .venv/season: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[season]'
 	$(BIN)/python -m dokja.models.native
+	$(BIN)/python -m dokja.serve.native
 	@touch $@
 
 .venv/test: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[test]'
 	$(BIN)/python -m dokja.models.native
+	$(BIN)/python -m dokja.serve.native
 	@touch $@ .venv/season
 
 clean:

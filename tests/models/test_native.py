@@ -190,8 +190,9 @@ def python(code: str, **environment: str) -> subprocess.Popen[str]:
 
 # One small file without optimisation: it is the race that matters.
 BUILDS = """from dokja.models.native import build
-build.SOURCES, build.BASE_FLAGS = ("rows.cpp",), ("-O0", "-std=c++17", "-fPIC", "-shared", "-w")
-import ctypes; print(hasattr(ctypes.CDLL(str(build.build())), "dokja_rms_norm"))
+import ctypes, dataclasses
+build.BASE_FLAGS = ("-O0", "-std=c++17", "-fPIC", "-shared", "-w")
+print(hasattr(ctypes.CDLL(str(dataclasses.replace(build.KERNELS, sources=("rows.cpp",)).build())), "dokja_rms_norm"))
 """
 
 

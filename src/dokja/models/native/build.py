@@ -1,4 +1,4 @@
-"""Compile the kernels with the system's C++ compiler, once per source, compiler and processor."""
+"""Compile kernels with the system's C++ compiler, once per source, compiler and processor."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 SOURCES = ("rows.cpp", "attention.cpp", "experts.cpp", "latent.cpp", "loss.cpp", "mlp.cpp", "muon.cpp", "router.cpp")
 HEADERS = ("simd.h", "norm.h", "gemm.h")
+HERE = Path(__file__).parent
 # No -ffast-math: the exponential's rounding trick and infinities must survive.
 BASE_FLAGS = ("-O3", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared",
               "-w")
@@ -55,39 +59,81 @@ def cache_folder() -> Path:
     raise NoCompilerError("no folder to build kernels in; set DOKJA_CACHE to a writable one")
 
 
-def build() -> Path:
-    """The shared library, compiled if it is not there yet.
+@dataclass(frozen=True)
+class KernelSet:
+    """Sources that become one shared library.
 
-    Raises NoCompilerError.
+    folder, sources: what is compiled. headers: everything else that it depends on, by path. signatures: argument types
+    of each function, whose name in C begins with `dokja_` and whose result is an int. loss: what is slower without it.
     """
-    found = compiler()
-    if found is None:
-        raise NoCompilerError("no C++ compiler (c++, g++ or clang++) is installed")
-    here = Path(__file__).parent
-    try:
-        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise NoCompilerError(f"{found} --version fails") from error
-    parts = [version, _processor(), repr((BASE_FLAGS, FLAG_SETS))]
-    parts += [(here / name).read_text(encoding="utf-8") for name in (*SOURCES, *HEADERS)]
-    target = cache_folder() / (hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24] + ".so")
-    if target.exists():
-        return target
-    # Compiled beside the target and renamed, so that processes that build at once never load half a file.
-    handle, name = tempfile.mkstemp(suffix=".so", dir=target.parent)
-    os.close(handle)
-    try:
-        message = ""
-        for flags in FLAG_SETS:
-            command = [found, *BASE_FLAGS, *flags, *(str(here / source) for source in SOURCES), "-o", name]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                os.replace(name, target)
-                return target
-            message = message or done.stderr.strip()
-        raise NoCompilerError(f"{found} cannot compile the kernels: {message[:500]}")
-    finally:
-        Path(name).unlink(missing_ok=True)
+
+    folder: Path
+    sources: tuple[str, ...]
+    headers: tuple[Path, ...]
+    signatures: Mapping[str, tuple[type, ...]]
+    loss: str
+
+    def build(self) -> Path:
+        """The shared library, compiled if it is not there yet. DOKJA_MARCH compiles for another processor than this.
+
+        Raises NoCompilerError.
+        """
+        found = compiler()
+        if found is None:
+            raise NoCompilerError("no C++ compiler (c++, g++ or clang++) is installed")
+        try:
+            version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise NoCompilerError(f"{found} --version fails") from error
+        asked = os.environ.get("DOKJA_MARCH")
+        flag_sets = ((f"-march={asked}", "-fopenmp"),) if asked else FLAG_SETS
+        files = [self.folder / name for name in self.sources]
+        parts = [version, _processor(), repr((BASE_FLAGS, flag_sets))]
+        parts += [path.read_text(encoding="utf-8") for path in (*files, *self.headers)]
+        target = cache_folder() / (hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24] + ".so")
+        if target.exists():
+            return target
+        # Compiled beside the target and renamed, so that processes that build at once never load half a file.
+        handle, name = tempfile.mkstemp(suffix=".so", dir=target.parent)
+        os.close(handle)
+        try:
+            message = ""
+            for flags in flag_sets:
+                command = [found, *BASE_FLAGS, *flags, *map(str, files), "-o", name]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode == 0:
+                    os.replace(name, target)
+                    return target
+                message = message or done.stderr.strip()
+            raise NoCompilerError(f"{found} cannot compile the kernels: {message[:500]}")
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def load(self) -> ctypes.CDLL | None:
+        """The loaded kernels; None, with a warning, when they cannot be built, and None silently under
+        DOKJA_NATIVE=0."""
+        if os.environ.get("DOKJA_NATIVE", "1") == "0":
+            return None
+        try:
+            loaded = ctypes.CDLL(str(self.build()))
+        except (NoCompilerError, OSError) as error:
+            warnings.warn(f"native kernels are off, {self.loss} on CPU will be slower: {error}", stacklevel=3)
+            return None
+        for name, arguments in self.signatures.items():
+            function = getattr(loaded, f"dokja_{name}")
+            function.argtypes, function.restype = arguments, ctypes.c_int
+        return loaded
+
+    def install(self) -> None:
+        """Build, and say on the terminal what came of it; an installation without a compiler is complete, only slower.
+        """
+        start = time.perf_counter()
+        try:
+            path = self.build()
+        except NoCompilerError as error:
+            print(f"Native kernels not built, PyTorch's own operations will serve: {error}")
+        else:
+            print(f"Native kernels of {self.loss}: {path} ({compiler()}, {time.perf_counter() - start:.1f} s)")
 
 
 _P, _I, _N, _F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
@@ -114,17 +160,10 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
 }
 
 
+KERNELS = KernelSet(HERE, SOURCES, tuple(HERE / name for name in HEADERS), SIGNATURES, "training")
+
+
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """The loaded kernels; None, with one warning, when they cannot be built, and None silently under DOKJA_NATIVE=0."""
-    if os.environ.get("DOKJA_NATIVE", "1") == "0":
-        return None
-    try:
-        loaded = ctypes.CDLL(str(build()))
-    except (NoCompilerError, OSError) as error:
-        warnings.warn(f"native kernels are off, training on CPU will be slower: {error}", stacklevel=2)
-        return None
-    for name, arguments in SIGNATURES.items():
-        function = getattr(loaded, f"dokja_{name}")
-        function.argtypes, function.restype = arguments, ctypes.c_int
-    return loaded
+    """The loaded kernels, with one warning where there are none (`KernelSet.load`)."""
+    return KERNELS.load()

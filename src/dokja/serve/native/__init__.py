@@ -1,0 +1,55 @@
+"""Kernels in C++ for serving on CPU: packed int8, int4 and float32 weights, paged attention.
+
+Every row's result depends on that row alone, bit for bit. They are built as those for training are
+(`models/native/build.py`); `serve/weights.py` has the PyTorch path.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...models.native.build import HERE as MODELS
+from ...models.native.build import KernelSet
+
+_P, _I, _N, _F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
+
+
+class Matrix(ctypes.Structure):
+    """A packed matrix [outputs, inputs], as in packed.h; kind: 0 float32, 1 int8, 2 int4."""
+
+    _fields_ = (("data", _P), ("bias", _P), ("outputs", _I), ("inputs", _I), ("kind", _I))
+
+
+SIGNATURES: dict[str, tuple[type, ...]] = {
+    "pack": (_P, _P, _P, _I, _I, _P, _P, _N),
+    "packed_bytes": (_P, _P, _N),
+    "linear": (_P, _P, _I, _I, _P, _I, _N),
+    "mlp": (_P, _P, _I, _P, _I, _P, _N),
+    "embed": (_P, _P, _I, _F, _P, _N),
+}
+_HERE = Path(__file__).parent
+_HEADERS = (*(_HERE / name for name in ("packed.h", "dot.h", "amx.h", "linear.h")), MODELS / "simd.h")
+KERNELS = KernelSet(_HERE, ("linear.cpp",), _HEADERS, SIGNATURES, "serving")
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """The loaded kernels, with one warning where there are none (`KernelSet.load`)."""
+    return KERNELS.load()
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Run a kernel; tensors go as pointers, structures by reference, the number of threads is added.
+
+    Raises ValueError when the kernel refuses its input.
+    """
+    given = [x.data_ptr() if isinstance(x, Tensor) else ctypes.addressof(x) if isinstance(x, ctypes.Structure) else x
+             for x in arguments]
+    if getattr(library(), f"dokja_{name}")(*given, torch.get_num_threads()):
+        raise ValueError(f"{name}: an index is out of range")

@@ -1,0 +1,106 @@
+// out = x W^T + bias for any number of rows; what a row gives depends on nothing but the row.
+#pragma once
+
+#include "amx.h"
+
+namespace dokja {
+
+constexpr int64_t BLOCK = 128;  // rows at once, so that they stay in a near cache while the weights stream past
+
+// Rows as a kind of matrix wants them: floats as they lie, or integers.
+struct Input {
+  const float* x;
+  int64_t ld, count;
+  Rows rows;
+
+  static size_t floats(Kind kind, int64_t count, int64_t inputs) {
+    return kind == FP32 ? 0 : Rows::floats(count, ceil_div(inputs, GROUP) * GROUP);
+  }
+  Input(const float* x, int64_t ld, int64_t count, const Matrix& m, float* memory, int threads)
+      : x(x), ld(ld), count(count), rows(m.kind == FP32 ? 0 : count, m.inputs, memory) {
+    if (m.kind == FP32) return;
+    parallel(count, count < 4 ? 1 : threads, [&](int64_t from, int64_t to, int) {
+      for (int64_t i = from; i < to; i++) rows.set(i, x + i * ld, m.inputs);
+    });
+  }
+};
+
+template <int R> inline bool step(const Matrix& m, int64_t p, const Input& in, int64_t& row, float* out, int64_t ldo) {
+  if (in.count - row < R) return false;
+  const int64_t first = p * m.wide(), lanes = std::min(m.wide(), m.outputs - first);
+  const uint8_t* panel = m.panel(p);
+  const float* bias = m.bias ? m.bias + first : nullptr;
+  float* to = out + row * ldo + first;
+  if (m.kind == INT8) panel_int8<R>(panel, m.groups(), in.rows, row, to, ldo, (int)lanes, bias);
+  else if (m.kind == INT4) panel_int4<R>(panel, m.groups(), in.rows, row, to, ldo, (int)lanes, bias);
+  else panel_fp32<R>((const float*)panel, m.inputs, in.x + row * in.ld, in.ld, to, ldo, lanes, bias);
+  row += R;
+  return true;
+}
+
+// The panels [from, to) of all rows.
+inline void panels(const Matrix& m, int64_t from, int64_t to, const Input& in, float* out, int64_t ldo) {
+#ifdef DOKJA_AMX
+  if (m.kind != FP32 && in.count > 2 && amx()) {
+    if (in.count <= 4) panels_tiles<4>(m, from, to, in.rows, out, ldo);
+    else if (in.count <= 8) panels_tiles<8>(m, from, to, in.rows, out, ldo);
+    else panels_tiles<16>(m, from, to, in.rows, out, ldo);
+    return;
+  }
+#endif
+  constexpr int MOST = W == 16 ? 6 : 3;  // what the registers hold of floats
+  for (int64_t p = from; p < to; p++) {
+    int64_t row = 0;
+    if (m.kind == FP32) while (step<MOST>(m, p, in, row, out, ldo)) {}
+    else while (step<8>(m, p, in, row, out, ldo)) {}
+    while (step<4>(m, p, in, row, out, ldo)) {}
+    while (step<2>(m, p, in, row, out, ldo)) {}
+    while (step<1>(m, p, in, row, out, ldo)) {}
+  }
+}
+
+inline void multiply(const Matrix& m, const Input& in, float* out, int64_t ldo, int threads) {
+  parallel(m.panels(), threads, [&](int64_t from, int64_t to, int) { panels(m, from, to, in, out, ldo); });
+}
+
+inline void linear(const Matrix& m, const float* x, int64_t ldx, int64_t count, float* out, int64_t ldo, int threads) {
+  for (int64_t i = 0; i < count; i += BLOCK) {
+    const int64_t n = std::min(BLOCK, count - i);
+    const Input in(x + i * ldx, ldx, n, m, keep<0>(Input::floats((Kind)m.kind, n, m.inputs)), threads);
+    multiply(m, in, out + i * ldo, ldo, threads);
+  }
+}
+
+// hidden[f] = activation(gate[f]) * up[f] of a row [2 F]; 0 silu, 1 gelu_tanh, 2 clamped_silu, as in models/ops.py.
+inline void activate(const float* row, int64_t width, int64_t activation, float* hidden) {
+  const float *gate = row, *up = row + width;
+  vectors(width, [&](int64_t i, int n) {
+    Vec g = load_n(gate + i, n), u = load_n(up + i, n);
+    if (activation == 0) g = g * sigmoid(g) * u;
+    else if (activation == 1) g = g * sigmoid(1.59576912f * (g + 0.044715f * (g * g * g))) * u;  // 2 sqrt(2 / pi)
+    else {
+      g = g > 7.0f ? splat(7.0f) : g;
+      u = u > 7.0f ? splat(7.0f) : u < -7.0f ? splat(-7.0f) : u;
+      g = g * sigmoid(1.702f * g) * (u + 1.0f);
+    }
+    store_n(hidden + i, g, n);
+  });
+}
+
+// down(activation(gate) * up).
+inline void gated_mlp(const Matrix& gate_up, const Matrix& down, int64_t activation, const float* x, int64_t count,
+                      float* out, int threads) {
+  const int64_t width = down.inputs;
+  for (int64_t i = 0; i < count; i += BLOCK) {
+    const int64_t n = std::min(BLOCK, count - i);
+    float* hidden = keep<2>(n * 2 * width);
+    linear(gate_up, x + i * gate_up.inputs, gate_up.inputs, n, hidden, 2 * width, threads);
+    // In place: a row's hidden states take the place of its gate.
+    parallel(n, n < 4 ? 1 : threads, [&](int64_t from, int64_t to, int) {
+      for (int64_t r = from; r < to; r++) activate(hidden + r * 2 * width, width, activation, hidden + r * 2 * width);
+    });
+    linear(down, hidden, 2 * width, n, out + i * down.outputs, down.outputs, threads);
+  }
+}
+
+}  // namespace dokja

@@ -1,0 +1,151 @@
+"""One weight matrix as serving holds it: float32, int8 or int4, packed for the kernels or as PyTorch takes it."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models import ops
+from ..models.spec import Activation
+from . import native
+
+Kind = Literal["fp32", "int8", "int4"]
+KINDS: tuple[Kind, ...] = ("fp32", "int8", "int4")
+ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu_tanh", "clamped_silu")
+SLICE = 1 << 14  # outputs that are quantised at once, so that the peak stays near the result (a multiple of any panel)
+
+
+def quantise(weight_NK: Tensor, kind: Literal["int8", "int4"]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """A matrix as bytes q [N, K], scales and, for int4, lows [N, groups] in bfloat16.
+
+    int8: w = scale * (q - 128) in groups of 64 inputs; int4: w = scale * q + low, q in 0..15, in groups of 32.
+    """
+    size = 64 if kind == "int8" else 32
+    outputs, inputs = weight_NK.shape
+    grouped = F.pad(weight_NK.float(), (0, -inputs % size)).unflatten(-1, (-1, size))
+    if kind == "int8":
+        scale = (grouped.abs().amax(-1) / 127).bfloat16()
+        whole = (grouped / _divisor(scale)).round_().clamp_(-127, 127) + 128
+        return _bytes(whole, inputs), scale, None
+    scale, low = _fit(grouped)
+    whole = ((grouped - low.float()[..., None]) / _divisor(scale)).round_().clamp_(0, 15)
+    return _bytes(whole, inputs), scale, low
+
+
+def _divisor(scale_NG: Tensor) -> Tensor:
+    return torch.where(scale_NG == 0, 1.0, scale_NG.float())[..., None]
+
+
+def _bytes(whole_NGS: Tensor, inputs: int) -> Tensor:
+    return whole_NGS.to(torch.uint8).flatten(1)[:, :inputs].contiguous()
+
+
+def _fit(grouped_NGS: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and low of each group: of ranges that leave out some of the ends, the one with the least squared error
+    after a least-squares fit to the whole numbers that it gives."""
+    low, high = grouped_NGS.amin(-1, keepdim=True), grouped_NGS.amax(-1, keepdim=True)
+    centred = grouped_NGS - grouped_NGS.mean(-1, keepdim=True)
+    mean = grouped_NGS.mean(-1, keepdim=True)
+    best: tuple[Tensor, Tensor] | None = None
+    least = torch.zeros(())
+    for below in (1.0, 0.95, 0.9, 0.85):
+        for above in (1.0, 0.95, 0.9, 0.85):
+            step = ((high * above - low * below) / 15).clamp(min=1e-30)
+            whole = ((grouped_NGS - low * below) / step).round_().clamp_(0, 15)
+            around = whole - whole.mean(-1, keepdim=True)
+            scale = (around * centred).sum(-1, keepdim=True) / (around * around).sum(-1, keepdim=True).clamp(min=1e-9)
+            start = mean - scale * whole.mean(-1, keepdim=True)
+            error = (whole * scale + start - grouped_NGS).square().sum(-1, keepdim=True)
+            if best is None:
+                best, least = (scale, start), error
+            else:
+                better = error < least
+                best = torch.where(better, scale, best[0]), torch.where(better, start, best[1])
+                least = torch.minimum(error, least)
+    assert best is not None
+    return best[0][..., 0].bfloat16(), best[1][..., 0].bfloat16()
+
+
+def dequantise(q_NK: Tensor, scale_NG: Tensor, low_NG: Tensor | None) -> Tensor:
+    """The matrix that `quantise`'s result stands for, float32."""
+    size = 64 if low_NG is None else 32
+    scale = scale_NG.float().repeat_interleave(size, dim=-1)[:, : q_NK.shape[1]]
+    if low_NG is None:
+        return (q_NK.float() - 128) * scale
+    return q_NK.float() * scale + low_NG.float().repeat_interleave(size, dim=-1)[:, : q_NK.shape[1]]
+
+
+class Weights:
+    """A matrix [N, K] with an optional bias [N] that multiplies rows: what a row gives depends on that row alone, bitwise.
+
+    With kernels the matrix lies packed in `packed`; without, as `parts` (float32, or what `quantise` gives).
+    """
+
+    def __init__(self, weight_NK: Tensor, bias_N: Tensor | None, kind: Kind) -> None:
+        self.kind, (self.outputs, self.inputs) = kind, weight_NK.shape
+        self.bias = None if bias_N is None else bias_N.detach().float().contiguous()
+        self.packed: Tensor | None = None
+        self.parts: tuple[Tensor | None, ...] = ()
+        if native.library() is None:
+            with torch.no_grad():
+                self.parts = (weight_NK.float().contiguous(),) if kind == "fp32" else quantise(weight_NK, kind)
+            return
+        self.matrix = native.Matrix(0, None if self.bias is None else self.bias.data_ptr(), self.outputs, self.inputs,
+                                    KINDS.index(kind))
+        size = ctypes.c_int64()
+        native.call("packed_bytes", self.matrix, ctypes.addressof(size))
+        self.packed = torch.empty(size.value, dtype=torch.uint8)
+        self.matrix.data = self.packed.data_ptr()
+        with torch.no_grad():
+            for first in range(0, self.outputs, SLICE):
+                part = weight_NK[first : first + SLICE]
+                q, scale, low = (part.float().contiguous(), None, None) if kind == "fp32" else quantise(part, kind)
+                native.call("pack", q, scale, low, first, len(part), self.matrix, self.packed)
+
+    @property
+    def bytes(self) -> int:
+        """What it holds in memory."""
+        held = [x for x in (self.packed, self.bias, *self.parts) if x is not None]
+        return sum(x.numel() * x.element_size() for x in held)
+
+    def linear(self, x: Tensor) -> Tensor:
+        """x W^T + bias of [..., K]; [..., N] in float32."""
+        rows = x.reshape(-1, self.inputs).float().contiguous()
+        if self.packed is None:
+            matrix = self._float()
+            each = [F.linear(row[None], matrix, self.bias) for row in rows]
+            out = torch.cat(each) if each else rows.new_empty(0, self.outputs)
+        else:
+            out = torch.empty(len(rows), self.outputs)
+            native.call("linear", self.matrix, rows, self.inputs, len(rows), out, self.outputs)
+        return out.view(*x.shape[:-1], self.outputs)
+
+    def embed(self, ids: Tensor, factor: float = 1.0) -> Tensor:
+        """Rows of the matrix, [..., K], times `factor`. Raises IndexError or ValueError for an id outside."""
+        if self.packed is None:
+            q, *rest = (None if part is None else part[ids.flatten()] for part in self.parts)
+            assert q is not None
+            rows = q if self.kind == "fp32" else dequantise(q, *rest)  # type: ignore[arg-type]
+            return (rows * factor).view(*ids.shape, self.inputs)
+        flat = ids.reshape(-1).contiguous()
+        out = torch.empty(len(flat), self.inputs)
+        native.call("embed", self.matrix, flat, len(flat), factor, out)
+        return out.view(*ids.shape, self.inputs)
+
+    def _float(self) -> Tensor:
+        parts = self.parts
+        return parts[0] if self.kind == "fp32" else dequantise(*parts)  # type: ignore[return-value,arg-type]
+
+
+def gated_mlp(gate_up: Weights, down: Weights, activation: Activation, x: Tensor) -> Tensor:
+    """down(activation(gate(x)) * up(x)) of [..., K]."""
+    if gate_up.packed is None:
+        return down.linear(ops.activate(gate_up.linear(x), activation))
+    rows = x.reshape(-1, gate_up.inputs).float().contiguous()
+    out = torch.empty(len(rows), down.outputs)
+    native.call("mlp", gate_up.matrix, down.matrix, ACTIVATIONS.index(activation), rows, len(rows), out)
+    return out.view(*x.shape[:-1], down.outputs)
