@@ -121,9 +121,10 @@ class MultiHeadLatentAttention(nn.Module):
         if mixer.q_rank is None or partial:
             return None
         layers = self.q_down, self.q_norm, self.q_up, self.kv_down, self.kv_norm, self.kv_up
+        if not all(type(layer) in (nn.Linear, RMSNorm) for layer in layers):
+            return None
         weights = [layer.weight for layer in layers]
-        plain = all(type(layer) in (nn.Linear, RMSNorm) for layer in layers)
-        if not (plain and native.takes(x_BTC, *weights) and native.latent_takes(x_BTC, weights)):
+        if not (native.takes(x_BTC, *weights) and native.latent_takes(x_BTC, weights)):
             return None
         its = native.Latent(mixer.heads, mixer.nope_dim, mixer.rope_dim, mixer.v_dim,
                             interleaved=mixer.rope.layout == "interleaved", offset=self.q_norm.offset,

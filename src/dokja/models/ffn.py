@@ -88,11 +88,12 @@ class MixtureOfExperts(nn.Module):
 
     def routed(self, x_NC: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`route`'s choice and weights, how many tokens chose each expert, and the balance."""
-        router, matrix = self.moe.router, self.router.weight
+        router = self.moe.router
         bias: Tensor | None = self.router_bias  # type: ignore[assignment]
         plain = type(self.router) is nn.Linear and self.router.bias is None and not router.soft_groups
-        if plain and native.takes(x_NC, matrix) and native.router_takes(x_NC, matrix, router.groups):
-            return native.router(x_NC, matrix, bias, active=self.moe.active, groups=router.groups,
+        if plain and native.takes(x_NC, self.router.weight) and native.router_takes(x_NC, self.router.weight,
+                                                                                    router.groups):
+            return native.router(x_NC, self.router.weight, bias, active=self.moe.active, groups=router.groups,
                                  kept=router.groups_kept, softmax=router.score == "softmax", scale=router.scale)
         logits = self.router(x_NC)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))

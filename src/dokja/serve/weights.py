@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -25,7 +26,7 @@ def quantise(weight_NK: Tensor, kind: Literal["int8", "int4"]) -> tuple[Tensor, 
     int8: w = scale * (q - 128) in groups of 64 inputs; int4: w = scale * q + low, q in 0..15, in groups of 32.
     """
     size = 64 if kind == "int8" else 32
-    outputs, inputs = weight_NK.shape
+    inputs = weight_NK.shape[1]
     grouped = F.pad(weight_NK.float(), (0, -inputs % size)).unflatten(-1, (-1, size))
     if kind == "int8":
         scale = (grouped.abs().amax(-1) / 127).bfloat16()
@@ -80,7 +81,7 @@ def dequantise(q_NK: Tensor, scale_NG: Tensor, low_NG: Tensor | None) -> Tensor:
 
 
 class Weights:
-    """A matrix [N, K] with an optional bias [N] that multiplies rows: what a row gives depends on that row alone, bitwise.
+    """A matrix [N, K] with an optional bias [N]. What it makes of a row depends on that row alone, bit for bit.
 
     With kernels the matrix lies packed in `packed`; without, as `parts` (float32, or what `quantise` gives).
     """
@@ -149,3 +150,21 @@ def gated_mlp(gate_up: Weights, down: Weights, activation: Activation, x: Tensor
     out = torch.empty(len(rows), down.outputs)
     native.call("mlp", gate_up.matrix, down.matrix, ACTIVATIONS.index(activation), rows, len(rows), out)
     return out.view(*x.shape[:-1], down.outputs)
+
+
+def experts(gate_up: Sequence[Weights], down: Sequence[Weights], activation: Activation, x_NC: Tensor,
+            expert_NA: Tensor, share_NA: Tensor, further_NC: Tensor | None) -> Tensor:
+    """Each row through the experts that it chose, summed with its shares in their order, and with `further`; [N, C]."""
+    x = x_NC.float().contiguous()
+    if gate_up[0].packed is None:
+        out = torch.zeros(len(x), down[0].outputs) if further_NC is None else further_NC.clone()
+        for n, (row, chosen, shares) in enumerate(zip(x, expert_NA.tolist(), share_NA, strict=True)):
+            for e, share in zip(chosen, shares, strict=True):
+                out[n] += share * gated_mlp(gate_up[e], down[e], activation, row[None])[0]
+        return out
+    out = torch.empty(len(x), down[0].outputs)
+    shape = (ctypes.c_int64 * 4)(*expert_NA.shape, len(gate_up), ACTIVATIONS.index(activation))
+    matrices = [(native.Matrix * len(side))(*(one.matrix for one in side)) for side in (gate_up, down)]
+    native.call("experts_packed", shape, *matrices, x, expert_NA.contiguous(), share_NA.float().contiguous(),
+                None if further_NC is None else further_NC.contiguous(), out)
+    return out

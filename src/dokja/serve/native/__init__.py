@@ -32,10 +32,11 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "linear": (_P, _P, _I, _I, _P, _I, _N),
     "mlp": (_P, _P, _I, _P, _I, _P, _N),
     "embed": (_P, _P, _I, _F, _P, _N),
+    "experts_packed": (_P,) * 8 + (_N,),
 }
 _HERE = Path(__file__).parent
 _HEADERS = (*(_HERE / name for name in ("packed.h", "dot.h", "amx.h", "linear.h")), MODELS / "simd.h")
-KERNELS = KernelSet(_HERE, ("linear.cpp",), _HEADERS, SIGNATURES, "serving")
+KERNELS = KernelSet(_HERE, ("linear.cpp", "experts.cpp"), _HEADERS, SIGNATURES, "serving")
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,121 @@
+"""Swap a decoder's weights for those that serving reads: packed, of 32, 8 or 4 bits, one row's result apart from all
+others."""
+
+from __future__ import annotations
+
+from torch import Tensor, empty, nn
+
+from ..models.decoder import Decoder
+from ..models.ffn import GatedMLP, MixtureOfExperts
+from ..models.indexer import LightningIndexer
+from ..models.norm import GatedRMSNorm
+from .weights import Kind, Weights, experts, gated_mlp
+
+
+class ServedLinear(nn.Module):
+    """`nn.Linear` over `Weights`."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        self.weights = weights
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weights.linear(x)
+
+
+class ServedEmbedding(nn.Module):
+    """`nn.Embedding` over `Weights`, perhaps the head's. `weight`, which is empty, says only dtype and device."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        self.weights, self.weight = weights, empty(0)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.weights.embed(ids)
+
+
+class ServedMLP(nn.Module):
+    """`GatedMLP` as one call."""
+
+    def __init__(self, mlp: GatedMLP, kind: Kind) -> None:
+        super().__init__()
+        self.activation = mlp.activation
+        self.gate_up, self.down = _pack(mlp.gate_up, kind), _pack(mlp.down, kind)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return gated_mlp(self.gate_up, self.down, self.activation, x)
+
+
+class ServedMixture(nn.Module):
+    """`MixtureOfExperts` over packed experts; the router stays in float32."""
+
+    def __init__(self, mixture: MixtureOfExperts, kind: Kind) -> None:
+        super().__init__()
+        self.activation = mixture.moe.activation
+        sides = []
+        for name in ("gate_up", "down"):
+            stacked, bias = getattr(mixture, name), getattr(mixture, f"{name}_bias")
+            sides.append([Weights(stacked[e].T, None if bias is None else bias[e], kind) for e in range(len(stacked))])
+            setattr(mixture, name, None)
+        self.gate_up, self.down = sides
+        mixture.router = ServedLinear(_pack(mixture.router, "fp32"))  # type: ignore[assignment]
+        self.shared = None if mixture.shared is None else ServedMLP(mixture.shared, kind)
+        mixture.shared = None
+        self.mixture = mixture
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        x = x_BTC.flatten(0, -2)
+        expert, share, _, _ = self.mixture.routed(x)
+        further = None if self.shared is None else self.shared(x)
+        return experts(self.gate_up, self.down, self.activation, x, expert, share, further).view_as(x_BTC)
+
+
+def prepare(decoder: Decoder, weights: Kind) -> Decoder:
+    """The decoder itself, with every linear layer, gated MLP and mixture swapped for a serving one.
+
+    weights: fp32, int8 or int4. Head and embedding have at least 8 bits (4 there cost most of all); routers, indexers,
+    gates of norms and what latent attention makes keys and values with stay float32. Each original is dropped as its
+    replacement is made. It can no longer be trained or saved.
+    """
+    wide: Kind = "fp32" if weights == "fp32" else "int8"
+    head = _pack(decoder.head, wide)
+    if decoder.spec.tied:
+        decoder.embedding = ServedEmbedding(head)  # type: ignore[assignment]
+    elif wide == "int8":
+        decoder.embedding = ServedEmbedding(Weights(decoder.embedding.weight, None, wide))  # type: ignore[assignment]
+    decoder.head = ServedLinear(head)  # type: ignore[assignment]
+    _swap(decoder, weights)
+    return decoder.float().requires_grad_(False)
+
+
+def held_bytes(decoder: Decoder) -> int:
+    """What the weights of a decoder that may be prepared take in memory."""
+    packed = {id(one): one.bytes for module in decoder.modules() for one in _weights_of(module)}
+    return sum(packed.values()) + sum(x.numel() * x.element_size() for x in decoder.parameters())
+
+
+def _weights_of(module: nn.Module) -> list[Weights]:
+    found: list[Weights] = []
+    for value in vars(module).values():
+        found += [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, Weights)]
+    return found
+
+
+def _pack(linear: nn.Linear, kind: Kind) -> Weights:
+    return Weights(linear.weight, linear.bias, kind)
+
+
+def _swap(module: nn.Module, kind: Kind) -> None:
+    for name, child in list(module.named_children()):
+        new: nn.Module | None = None
+        if isinstance(child, MixtureOfExperts):
+            new = ServedMixture(child, kind)
+        elif isinstance(child, GatedMLP):
+            new = ServedMLP(child, kind)
+        elif isinstance(child, nn.Linear) and name != "kv_up":
+            new = ServedLinear(_pack(child, kind))
+        elif not isinstance(child, ServedMixture | ServedMLP):
+            _swap(child, "fp32" if isinstance(child, LightningIndexer | GatedRMSNorm) else kind)
+        if new is not None:
+            setattr(module, name, new)
+        del child
