@@ -156,7 +156,7 @@ class SparseGatedAttention(MultiHeadLatentAttention):
         q = self.q_up(torch.cat((latent, raw), dim=-1) if mixer.gate else latent).unflatten(-1, (mixer.heads, -1))
         q, gate = q.tensor_split([mixer.nope_dim + mixer.rope_dim], dim=-1)
         mixed = self.attend(q, x_BTC, cache, position_BT, index)
-        return self.out((mixed * torch.sigmoid(gate) if mixer.gate else mixed).flatten(2))
+        return self.out((mixed * ops.sigmoid(gate) if mixer.gate else mixed).flatten(2))
 
 
 def build_mixer(mixer: Mixer, spec: ModelSpec) -> GroupedQueryAttention | MultiHeadLatentAttention:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import native, ops
@@ -34,7 +33,7 @@ class PlainMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.up(x)
-        return self.down(F.silu(hidden) if self.mlp.activation == "silu" else F.gelu(hidden, approximate="tanh"))
+        return self.down(ops.silu(hidden) if self.mlp.activation == "silu" else ops.gelu_tanh(hidden))
 
 
 def route(scores_NE: Tensor, bias_E: Tensor | None, router: Router, active: int) -> tuple[Tensor, Tensor]:
@@ -97,7 +96,7 @@ class MixtureOfExperts(nn.Module):
                                  kept=router.groups_kept, softmax=router.score == "softmax", scale=router.scale)
         logits = self.router(x_NC)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        scores = torch.sigmoid(logits) if router.score == "sigmoid" else logits.softmax(-1)
+        scores = ops.sigmoid(logits) if router.score == "sigmoid" else logits.softmax(-1)
         expert, weight = route(scores, bias, router, self.moe.active)
         load = expert.flatten().bincount(minlength=self.moe.experts)
         share = scores / (scores.sum(-1, keepdim=True) + 1e-20)

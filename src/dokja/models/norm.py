@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import native, ops
@@ -43,7 +42,7 @@ class GatedRMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x)
-        return y * torch.sigmoid(self.up(F.silu(self.down(y))))
+        return y * ops.sigmoid(self.up(ops.silu(self.down(y))))
 
 
 def join(x: Tensor, y: Tensor, after: nn.Module, before: nn.Module) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,8 @@ N tokens, E experts, F feed-forward width, V vocabulary.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,12 +23,34 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, offset: float = 0.0) -> Tens
     return F.rms_norm(x, (x.shape[-1],), weight + offset if offset else weight, eps)
 
 
+# PyTorch computes the last few numbers of a tensor, or of a thread's share of it, by another exponential in sigmoid,
+# silu and gelu, so that a token's bits would depend on the tokens beside it. exp and tanh are the same everywhere.
+# Training, which needs no such promise, takes the fused forms: they keep fewer tensors.
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return torch.sigmoid(x) if torch.is_grad_enabled() else 1 / (1 + torch.exp(-x))
+
+
+def silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x)."""
+    return F.silu(x) if torch.is_grad_enabled() else x / (1 + torch.exp(-x))
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU by its tanh formula (Hendrycks & Gimpel 2016)."""
+    if torch.is_grad_enabled():
+        return F.gelu(x, approximate="tanh")
+    return 0.5 * x * (1 + torch.tanh((2 / math.pi) ** 0.5 * (x + 0.044715 * x**3)))
+
+
 def swiglu(gate_up: Tensor) -> Tensor:
     """silu(gate) * up for [..., 2F] with the gate in the first half (Shazeer 2020); [..., F]."""
     if native.takes(gate_up):
         return native.swiglu(gate_up)
     gate, up = gate_up.chunk(2, dim=-1)
-    return F.silu(gate) * up
+    return silu(gate) * up
 
 
 def activate(gate_up: Tensor, activation: Activation) -> Tensor:
@@ -35,9 +59,9 @@ def activate(gate_up: Tensor, activation: Activation) -> Tensor:
         return swiglu(gate_up)
     gate, up = gate_up.chunk(2, dim=-1)
     if activation == "gelu_tanh":
-        return F.gelu(gate, approximate="tanh") * up
+        return gelu_tanh(gate) * up
     gate, up = gate.clamp(max=7.0), up.clamp(-7.0, 7.0)
-    return gate * torch.sigmoid(1.702 * gate) * (up + 1)
+    return gate * sigmoid(1.702 * gate) * (up + 1)
 
 
 def gated_mlp(x: Tensor, gate_up: nn.Linear, down: nn.Linear, activation: Activation) -> Tensor:

@@ -1,0 +1,170 @@
+"""Batching, chunks, page layout, preemption and prefix cache change no bit of an answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+import torch
+from engine_models import CONTEXT, prompt_of, tiny_decoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from dokja.models.decoder import Decoder
+from dokja.models.families import FAMILIES
+from dokja.models.ffn import MixtureOfExperts
+from dokja.serve.engine.core import Core
+from dokja.serve.engine.scheduler import Sequence, Work
+from dokja.serve.engine.sizing import Limits
+from dokja.serve.engine.types import Request, SamplingParams, Step, TokenLogprob
+
+Answer = tuple[list[int], list[TokenLogprob]]
+
+
+class RowByRow(nn.Module):
+    """A module whose rows never meet."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    @property
+    def weight(self) -> Tensor:
+        return self.inner.weight  # type: ignore[return-value]
+
+    bias = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = [self.inner(row[None]) for row in x.flatten(0, -2)]
+        return torch.cat(rows).unflatten(0, x.shape[:-1])
+
+
+def row_by_row(module: nn.Module) -> None:
+    """Swap the matrices of a decoder: their own invariance is not what is tested here."""
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.Linear | MixtureOfExperts):
+            setattr(module, name, RowByRow(child))
+        else:
+            row_by_row(child)
+
+
+def rowwise(name: str) -> Decoder:
+    decoder = tiny_decoder(name)
+    row_by_row(decoder)
+    return decoder
+
+
+def random_requests(seed: int, count: int) -> list[Request]:
+    """Some greedy, some drawn; some begin alike; every token's log-probability shows its bits."""
+    draws = random.Random(seed)
+    shared = prompt_of(70)
+    requests = []
+    for i in range(count):
+        prompt = shared[: draws.randrange(70)] + prompt_of(draws.randrange(1, 25), draws.randrange(4))
+        requests.append(Request(f"r{i}", prompt, SamplingParams(
+            max_tokens=draws.randrange(1, 30), temperature=draws.choice([0.0, 1.0]), seed=draws.randrange(9),
+            logprobs=2)))
+    return requests
+
+
+def run(core: Core, arrivals: Iterable[tuple[int, Request]]) -> dict[str, Answer]:
+    """Answers by id; each request comes before the step of its number."""
+    coming = sorted(arrivals, key=lambda one: one[0])
+    answers: dict[str, Answer] = {}
+    step = 0
+    while coming or core.sequences:
+        while coming and coming[0][0] <= step:
+            request = coming.pop(0)[1]
+            core.add(request)
+            answers[request.id] = ([], [])
+        take(core.step(), answers)
+        step += 1
+    return answers
+
+
+def take(events: list[tuple[Sequence, object]], answers: dict[str, Answer]) -> None:
+    for sequence, event in events:
+        assert isinstance(event, Step)
+        answers[sequence.request.id][0].extend(event.tokens)
+        answers[sequence.request.id][1].extend(event.logprobs)
+
+
+ROOMY = Limits(context=CONTEXT, tokens=2048, rows=8, budget=CONTEXT, prefix_cache=False)
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "indexed"])
+def test_an_answer_does_not_depend_on_what_shares_its_steps(name: str) -> None:
+    """Alone in whole prompts without a prefix cache, against crowds in small chunks, few pages and shared prefixes."""
+    decoder, requests = rowwise(name), random_requests(0, 8)
+    alone = {request.id: run(Core(decoder, ROOMY), [(0, request)])[request.id] for request in requests}
+    tight = Core(decoder, Limits(context=CONTEXT, tokens=CONTEXT + 64, rows=5, budget=19))
+    draws = random.Random(1)
+    assert run(tight, [(draws.randrange(30), request) for request in requests]) == alone
+    stats = tight.stats()
+    assert stats.pages_free == stats.pages_total
+    assert stats.cached_tokens > 0
+
+
+@pytest.fixture(scope="module")
+def hybrid() -> tuple[Decoder, dict[str, Request], dict[str, Answer]]:
+    """A decoder with windows and global layers, requests, and their answers alone."""
+    decoder, requests = rowwise("k-exaone"), random_requests(3, 10)
+    answers = {request.id: run(Core(decoder, ROOMY), [(0, request)])[request.id] for request in requests}
+    return decoder, {request.id: request for request in requests}, answers
+
+
+@settings(deadline=None, max_examples=12)
+@given(data=st.data())
+def test_whatever_comes_and_goes_answers_stay_the_same_and_no_page_leaks(
+        hybrid: tuple[Decoder, dict[str, Request], dict[str, Answer]], data: st.DataObject) -> None:
+    """Random arrivals and cancellations, small steps, hardly more pages than one request needs."""
+    decoder, requests, alone = hybrid
+    core = Core(decoder, Limits(context=CONTEXT, tokens=data.draw(st.integers(CONTEXT, 2 * CONTEXT)),
+                                rows=data.draw(st.integers(1, 5)), budget=data.draw(st.integers(5, 40)),
+                                prefix_cache=data.draw(st.booleans())))
+    plan = st.lists(st.tuples(st.sampled_from(sorted(requests)), st.integers(0, 40), st.integers(1, 40)), max_size=8)
+    coming = {f"{i}": (name, begin, begin + length) for i, (name, begin, length) in enumerate(data.draw(plan))}
+    answers: dict[str, Answer] = {}
+    running: dict[str, Sequence] = {}
+    for step in range(10_000):
+        for key, (name, begin, end) in coming.items():
+            if begin == step:
+                running[key] = core.add(replace(requests[name], id=key))
+                answers[key] = ([], [])
+            if end == step and running[key] in core.sequences and int(key) % 2:  # every other one is cancelled
+                core.remove(running[key])
+        take(core.step(), answers)
+        held = core.pages
+        assert all(0 <= pool.available <= pool.pages for pool in held.pools)
+        if step > 40 and not core.sequences:
+            break
+    for key, (name, _, _) in coming.items():
+        tokens, logprobs = answers[key]
+        assert (tokens, logprobs) == (alone[name][0][: len(tokens)], alone[name][1][: len(tokens)])
+        assert int(key) % 2 or len(tokens) == len(alone[name][0])
+    assert core.pages.free == core.pages.total
+    core.pages.clear()
+    assert core.pages.free == core.pages.total
+    assert core.pages.values == 0
+
+
+def test_steps_are_a_function_of_the_arrivals(hybrid: tuple[Decoder, dict[str, Request], dict[str, Answer]]) -> None:
+    decoder, requests, _ = hybrid
+
+    def steps() -> list[list[tuple[int, int, int]]]:
+        core = Core(decoder, Limits(context=CONTEXT, tokens=CONTEXT + 32, rows=4, budget=21))
+        planned, plan = [], core.scheduler.plan
+
+        def watched() -> list[Work]:
+            planned.append(plan())
+            return planned[-1]
+
+        core.scheduler.plan = watched  # type: ignore[method-assign]
+        run(core, [(i, request) for i, request in enumerate(requests.values())])
+        assert core.stats().preempted > 0
+        return [[(work.sequence.number, work.begin, work.count) for work in works] for works in planned]
+
+    assert steps() == steps()
