@@ -156,7 +156,7 @@ def serve(models: Annotated[list[Path], typer.Argument(help="Model folders; the 
     if len(set(names)) < len(names):
         raise DokjaError(f"two of the model folders have the same name: {', '.join(map(str, models))}")
     loaded = dict(zip(names, map(load_folder, models), strict=True))
-    room.serve(room.create_app(room.Engine(loaded), lambda: None), host, port)
+    room.serve(room.create_app(room.start(loaded), lambda: None), host, port)
 
 
 @build_app.command("text")
@@ -246,5 +246,5 @@ def _serve_season(home: Path, host: str, port: int) -> None:
     loaded = {name: load_folder(path) for name, path in folders.items()}
     for rank, model in enumerate(loaded.values(), start=1):
         model.card["rank"] = rank
-    engine = room.Engine(loaded) if loaded else None
-    room.serve(room.create_app(engine, lambda: read_summary(home)), host, port)
+    service = room.start(loaded) if loaded else None
+    room.serve(room.create_app(service, lambda: read_summary(home)), host, port)

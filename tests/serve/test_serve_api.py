@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
 import httpx
 import openai
 import pytest
-import uvicorn
+from scripted import Running, Script
 
 from dokja.errors import DokjaError
 from dokja.models.model import Model
-from dokja.serve import Engine, create_app
-from dokja.serve import old_engine as engine_module
-from dokja.serve.server import _bind
+from dokja.serve import LocalService, create_app
+from dokja.serve.engine.engine import Engine
+from dokja.serve.engine.sizing import Limits
 
 # NiceGUI looks at every live object; one of torch's complains.
 pytestmark = pytest.mark.filterwarnings("ignore:.*reduce_op:FutureWarning")
@@ -27,34 +26,16 @@ ASK = [{"role": "user", "content": "안녕하세요?"}]
 TEXT = "오늘은 날씨가 좋습니다. 나는 학교에 갑니다."
 
 
-class Running:
-    """An app on a free port, in a thread."""
-
-    def __init__(self, app) -> None:
-        listening = _bind("127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]})
-        self.thread.start()
-        end = time.monotonic() + 20
-        while not self.server.started:
-            assert time.monotonic() < end
-            time.sleep(0.01)
-
-    def close(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(10)
-        assert not self.thread.is_alive()
+@pytest.fixture(scope="module")
+def service(loaded: Model, other: Model) -> LocalService:
+    """The first model is scripted; the second is a real one on the engine."""
+    limits = Limits(context=128, tokens=1024, rows=4)
+    return LocalService({"k-exaone": Script(loaded, TEXT, limit=2), "vaetki": Engine(other, limits)})
 
 
 @pytest.fixture(scope="module")
-def engine(loaded: Model, other: Model) -> Engine:
-    return Engine({"k-exaone": loaded, "vaetki": other}, queue=1)
-
-
-@pytest.fixture(scope="module")
-def url(engine: Engine) -> Iterator[str]:
-    running = Running(create_app(engine, lambda: {"season": "시험", "budget_flops": float("nan")}))
+def url(service: LocalService) -> Iterator[str]:
+    running = Running(create_app(service, lambda: {"season": "시험", "budget_flops": float("nan")}))
     yield running.url
     running.close()
 
@@ -65,26 +46,18 @@ def client(url: str) -> openai.OpenAI:
 
 
 @pytest.fixture
-def script(loaded: Model, monkeypatch: pytest.MonkeyPatch):
-    """The model gives TEXT slowly; `given` counts its tokens."""
-    class Script:
-        pause = 0.0
-        given = 0
-
-        def __call__(self, model, prompt, sampling):
-            for token in loaded.codec.encode(TEXT)[: sampling.max_tokens]:
-                time.sleep(self.pause)
-                self.given += 1
-                yield token
-
-    made = Script()
-    monkeypatch.setattr(engine_module, "stream", made)
-    return made
+def script(service: LocalService) -> Iterator[Script]:
+    """What the first model writes."""
+    found = service.engines["k-exaone"]
+    assert isinstance(found, Script)
+    found.given, found.pause, found.fail, found.text = 0, 0.0, None, TEXT
+    yield found
+    found.pause, found.fail = 0.0, None
 
 
-def idle(engine: Engine) -> None:
+def idle(service: LocalService) -> None:
     end = time.monotonic() + 5
-    while engine.load:
+    while any(stats.running + stats.waiting for stats in service.stats().values()):
         assert time.monotonic() < end, "an answer goes on for nobody"
         time.sleep(0.01)
 
@@ -156,8 +129,12 @@ def test_generated_text_is_marked(url: str):
     ({"temperature": 9}, openai.UnprocessableEntityError, None, "temperature"),
     ({"max_tokens": 0}, openai.UnprocessableEntityError, None, "max_tokens"),
     ({"stop": ["a"] * 5}, openai.UnprocessableEntityError, None, "stop"),
-    ({"n": 2}, openai.BadRequestError, "unsupported_parameter", "n=2"),
-    ({"extra_body": {"top_k": 3}}, openai.BadRequestError, "unknown_parameter", "top_k"),
+    ({"extra_body": {"best_of": 3}}, openai.BadRequestError, "unknown_parameter", "best_of"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
+     openai.BadRequestError, "unsupported_content", "image_url"),
+    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, openai.BadRequestError, "unsupported_parameter",
+     "no tools"),
+    ({"reasoning_effort": "high"}, openai.BadRequestError, "unsupported_value", "no reasoning"),
 ])
 def test_errors_have_openai_shape(client: openai.OpenAI, changes, kind, code, said):
     with pytest.raises(kind) as caught:
@@ -173,7 +150,7 @@ def test_bodies_that_are_no_request(url: str):
     assert post(b"{").json()["error"]["code"] == "invalid_json"
     assert post(b"[]").status_code == 422
     assert post(b"\xff\xfe").status_code == 400
-    assert post(b" " * 300_000).status_code == 413
+    assert post(b" " * 5_000_000).status_code == 413
     assert httpx.get(f"{url}/v1/nothing").json()["error"]["code"] == "unknown_url"
     assert httpx.get(f"{url}/v1/chat/completions").status_code in (404, 405)
 
@@ -186,7 +163,7 @@ def test_habits_of_clients_are_accepted(client: openai.OpenAI, script):
     assert answer.choices[0].message.content == TEXT
 
 
-def test_a_full_queue_is_429(client: openai.OpenAI, url: str, engine: Engine, script):
+def test_a_full_queue_is_429(client: openai.OpenAI, url: str, service: LocalService, script: Script):
     script.pause = 0.05
     streams = [client.chat.completions.create(model="k-exaone", messages=ASK, stream=True) for _ in range(2)]
     with pytest.raises(openai.RateLimitError) as caught:
@@ -196,11 +173,11 @@ def test_a_full_queue_is_429(client: openai.OpenAI, url: str, engine: Engine, sc
     assert httpx.get(f"{url}/health").json()["load"] == 2
     for stream in streams:
         stream.close()
-    idle(engine)
+    idle(service)
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_stops_the_model(url: str, engine: Engine, script, stream: bool):
+def test_a_client_that_leaves_stops_the_model(url: str, service: LocalService, script: Script, stream: bool):
     script.pause = 0.05
     body = json.dumps({"messages": ASK, "stream": stream}).encode()
     host, port = url.removeprefix("http://").split(":")
@@ -211,16 +188,12 @@ def test_a_client_that_leaves_stops_the_model(url: str, engine: Engine, script, 
         while script.given < 2:
             assert time.monotonic() < end
             time.sleep(0.01)
-    idle(engine)
+    idle(service)
     assert script.given < 10
 
 
-def test_a_failure_is_told_inside_a_stream(url: str, monkeypatch: pytest.MonkeyPatch):
-    def broken(model, prompt, sampling):
-        yield 40
-        raise DokjaError("the model broke")
-
-    monkeypatch.setattr(engine_module, "stream", broken)
+def test_a_failure_is_told_inside_a_stream(url: str, script: Script):
+    script.fail = DokjaError("the model broke")
     lines = httpx.post(f"{url}/v1/chat/completions", json={"messages": ASK, "stream": True}).text.split("\n\n")
     assert json.loads(lines[-2].removeprefix("data: "))["error"]["message"] == "the model broke"
 

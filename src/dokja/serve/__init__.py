@@ -1,8 +1,10 @@
-"""Run trained models: an engine, an OpenAI-compatible API, the chat page and the season board."""
+"""Run models: an engine, an OpenAI-compatible API, the chat page and the season board."""
 
+from .api import Settings
 from .app import create_app
 from .board import Board
-from .old_engine import Delta, Engine, Options
+from .local import LocalService
 from .server import serve
+from .start import Setup, start
 
-__all__ = ["Board", "Delta", "Engine", "Options", "create_app", "serve"]
+__all__ = ["Board", "LocalService", "Settings", "Setup", "create_app", "serve", "start"]

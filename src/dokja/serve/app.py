@@ -8,22 +8,26 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from .api import add_api
-from .old_engine import Engine
+from .api import Settings, add_api
 from .pages import add_pages
+from .service import Service
 
 
-def create_app(engine: Engine | None, board: Callable[[], dict[str, Any] | None], *, title: str = "Dokja") -> FastAPI:
-    """The application for an engine (None: no model yet, the board only) and a board (None: no season yet)."""
+def create_app(service: Service | None, board: Callable[[], dict[str, Any] | None], *, title: str = "Dokja",
+               settings: Settings | None = None) -> FastAPI:
+    """The application for a service (None: no model yet, the board only) and a board (None: no season yet)."""
+    settings = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        if engine is not None:
-            engine.stop_all()
+        if service is not None:
+            service.close()
 
     # The generated API documents load scripts from another host, so they are off.
-    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None)
-    add_api(app, engine, board)
-    add_pages(app, engine, board, title)
+    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, strict_content_type=False,
+                  description="OpenAI-compatible API over models that run here. Every error has one shape.")
+    measured = add_api(app, service, board, settings)
+    if settings.pages:
+        add_pages(app, measured, board, title)
     return app

@@ -58,3 +58,17 @@ class BrokenError(RequestError):
 
     status = 500
     kind = "server_error"
+
+
+class DeadlineError(RequestError):
+    """The time that the client or the server allows is over."""
+
+    status = 504
+    kind = "timeout_error"
+
+
+class UnauthorizedError(RequestError):
+    """No API key, or one that is not known."""
+
+    status = 401
+    kind = "authentication_error"

@@ -37,9 +37,9 @@ class LocalService:
     def __init__(self, engines: Mapping[str, TokenEngine], adapters: Mapping[str, str] | None = None) -> None:
         if not engines:
             raise UnavailableError("there is no model to serve")
-        self._engines = dict(engines)
+        self.engines = dict(engines)
         self._voices: dict[str, _Voice] = {}
-        for name, engine in self._engines.items():
+        for name, engine in self.engines.items():
             prompter = Prompter(engine.model, engine.context)
             template = prompter.template
             served = ServedModel(name, engine.context, about(engine.model), reasoning=prompter.reasoning,
@@ -105,10 +105,10 @@ class LocalService:
         return voice.prompter.tokenizer.decode(list(ids), skip_special_tokens=False)
 
     def stats(self) -> Mapping[str, Stats]:
-        return {name: engine.stats() for name, engine in self._engines.items()}
+        return {name: engine.stats() for name, engine in self.engines.items()}
 
     def close(self) -> None:
-        for engine in self._engines.values():
+        for engine in self.engines.values():
             engine.close()
 
     def _find(self, name: str | None) -> _Voice:

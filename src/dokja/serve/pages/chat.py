@@ -13,7 +13,7 @@ from nicegui import ui
 from ...errors import DokjaError
 from ..about import about, architecture
 from ..errors import BadRequestError, BusyError
-from ..old_engine import Answer, Engine, Options
+from ..service import Answer, ChatAsk, Content, End, Options, Service
 from .shell import announce_language, box, head, text, top_bar
 from .words import Lang, short_number, word
 
@@ -46,13 +46,13 @@ class Turn:
 class ChatPage:
     """One reader's conversation; lives as long as the browser's page."""
 
-    def __init__(self, engine: Engine | None, title: str, lang: Lang) -> None:
+    def __init__(self, engine: Service | None, title: str, lang: Lang) -> None:
         # Kept, because a button that was clicked may be gone by the time its handler speaks to the browser.
         self.client = ui.context.client
         self.engine = engine
         self.title = title
         self.lang: Lang = lang
-        self.model = engine.default if engine else ""
+        self.model = next(iter(engine.models())) if engine else ""
         self.turns: list[Turn] = []
         self.answer: Answer | None = None
         # Elements of the conversation; a new message is added to them, so that a screen reader hears only that.
@@ -86,7 +86,8 @@ class ChatPage:
     def model_card(self) -> None:
         """Whose architecture answers, what it is and what it is not."""
         assert self.engine is not None
-        loaded = self.engine.models[self.model]
+        loaded = self.engine.models()[self.model].model
+        assert loaded is not None
         facts = about(loaded)
         with box("section", "card model", aria_label=self.say("answers")):
             with box("div", "model-head"):
@@ -94,10 +95,10 @@ class ChatPage:
                 text("span", facts["company"], "soft")
                 if facts.get("rank") == 1:
                     text("span", self.say("winner"), "pill good")
-            if len(self.engine.models) > 1:
+            if len(self.engine.models()) > 1:
                 with box("select", aria_label=self.say("choose_model")) as choice:
-                    for name, other in self.engine.models.items():
-                        option = text("option", about(other)["team"], value=name)
+                    for name, other in self.engine.models().items():
+                        option = text("option", other.about["team"], value=name)
                         if name == self.model:
                             option.props["selected"] = True
                 choice.on("change", self.choose, js_handler="(e) => emit(e.target.value)")
@@ -201,7 +202,7 @@ class ChatPage:
     def team(self, model: str) -> str:
         """The team behind a model id."""
         assert self.engine is not None
-        return str(about(self.engine.models[model])["team"])
+        return str(self.engine.models()[model].about["team"])
 
     def switch_language(self) -> None:
         """Show the page in the other language; the conversation stays."""
@@ -212,7 +213,7 @@ class ChatPage:
     def choose(self, event: Any) -> None:
         """Let another model answer from now on."""
         assert self.engine is not None
-        if event.args in self.engine.models:
+        if event.args in self.engine.models():
             self.model = event.args
             self.model_card.refresh()
 
@@ -240,7 +241,8 @@ class ChatPage:
         turns = self.turns
         history = [(turn.role, turn.content) for turn in turns if turn.content]
         try:
-            self.answer = self.engine.stream(self.model, [*history, ("user", message)], TALK)
+            said = [{"role": role, "content": content} for role, content in [*history, ("user", message)]]
+            self.answer = await self.engine.chat(ChatAsk(said, self.model, TALK, drop_oldest=True))
         except DokjaError as error:
             self.refuse(message, error)
             return
@@ -272,9 +274,9 @@ class ChatPage:
         """Show the pieces of an answer, a few times a second at most."""
         shown_at = 0.0
         finish = None
-        async for delta in answer:
-            turn.content += delta.text
-            finish = delta.finish
+        async for piece in answer:
+            turn.content += piece.text if isinstance(piece, Content) else ""
+            finish = piece.finish if isinstance(piece, End) and piece.finish != "cancelled" else None
             if (now := time.monotonic()) - shown_at > _FRAME and self.live is not None:
                 self.live.text = turn.content
                 shown_at = now
@@ -286,7 +288,7 @@ class ChatPage:
     def refuse(self, message: str, error: DokjaError) -> None:
         """Say why a message was not answered and give it back for another try."""
         assert self.engine is not None
-        context = self.engine.models[self.model].spec.context
+        context = self.engine.models()[self.model].context
         key = "busy" if isinstance(error, BusyError) else "too_long" if isinstance(error, BadRequestError) else "failed"
         self.turns.append(Turn("assistant", key, problem=True, notes=[("", {"n": context * 3 // 4})]))
         self.show(self.turns[-1])

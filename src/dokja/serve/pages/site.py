@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from nicegui import ui
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..old_engine import Engine
+from ..service import Service
 from .board import BoardPage
 from .chat import ChatPage
 from .shell import reader_language
@@ -25,12 +25,12 @@ _ICON = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect widt
 class Site:
     """What the pages of one app show."""
 
-    engine: Engine | None
+    engine: Service | None
     board: Callable[[], Mapping[str, Any] | None]
     title: str
 
 
-def add_pages(app: FastAPI, engine: Engine | None, board: Callable[[], Mapping[str, Any] | None], title: str) -> None:
+def add_pages(app: FastAPI, engine: Service | None, board: Callable[[], Mapping[str, Any] | None], title: str) -> None:
     """Mount the pages on `app`.
 
     NiceGUI keeps its pages in one place per process, so each request carries the site it belongs to. Several apps may
