@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ...models.indexer import Index
 from ...models.spec import LatentAttention
+from .. import native
 from .pages import PAGE, Pages
 
 QUERIES = 16
@@ -76,6 +77,9 @@ def paged_attention(q_NHD: Tensor, k_pages: Tensor, v_pages: Tensor, table_RM: T
     last dimension. table_RM: int32, the page of positions m * P ... of each row, -1 where no query looks. window,
     scale, sinks_H: as in `ops.attention`. index: attend only to the `top` positions that it chooses.
     """
+    if index is None and q_NHD.dtype is torch.float32 and native.library() is not None:
+        return native.paged_attention(q_NHD, k_pages, v_pages, table_RM, at.row_N, at.position_N, window=window,
+                                      scale=scale, sinks_H=sinks_H)
     heads, kv_heads = q_NHD.shape[1], k_pages.shape[2]
     groups = heads // kv_heads
     out = q_NHD.new_empty(q_NHD.shape[0], heads, v_pages.shape[3])

@@ -33,10 +33,11 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "mlp": (_P, _P, _I, _P, _I, _P, _N),
     "embed": (_P, _P, _I, _F, _P, _N),
     "experts_packed": (_P,) * 8 + (_N,),
+    "paged_attention": (_P, _P, _F) + (_P,) * 8 + (_N,),
 }
 _HERE = Path(__file__).parent
-_HEADERS = (*(_HERE / name for name in ("packed.h", "dot.h", "amx.h", "linear.h")), MODELS / "simd.h")
-KERNELS = KernelSet(_HERE, ("linear.cpp", "experts.cpp"), _HEADERS, SIGNATURES, "serving")
+_HEADERS = (*(_HERE / name for name in ("packed.h", "dot.h", "amx.h", "linear.h", "attention.h")), MODELS / "simd.h")
+KERNELS = KernelSet(_HERE, ("linear.cpp", "experts.cpp", "attention.cpp"), _HEADERS, SIGNATURES, "serving")
 
 
 @lru_cache(maxsize=1)
@@ -54,3 +55,17 @@ def call(name: str, *arguments: Any) -> None:
              for x in arguments]
     if getattr(library(), f"dokja_{name}")(*given, torch.get_num_threads()):
         raise ValueError(f"{name}: an index is out of range")
+
+
+def paged_attention(q_NHD: Tensor, k_pages: Tensor, v_pages: Tensor, table_RM: Tensor, row_N: Tensor,
+                    position_N: Tensor, *, window: int | None, scale: float, sinks_H: Tensor | None) -> Tensor:
+    """`engine.paged.paged_attention` without an index; all float32, row_N and position_N int64, table_RM int32."""
+    count, heads, dim = q_NHD.shape
+    shape = (_I * 8)(count, heads, k_pages.shape[2], dim, v_pages.shape[3], k_pages.shape[1], table_RM.shape[1],
+                     window or 0)
+    strides = (_I * 6)(*k_pages.stride()[:3], *v_pages.stride()[:3])
+    out = torch.empty(count, heads, v_pages.shape[3])
+    sinks = None if sinks_H is None else sinks_H.contiguous()
+    call("paged_attention", shape, strides, scale, q_NHD.contiguous(), k_pages, v_pages, table_RM, row_N, position_N,
+         sinks, out)
+    return out
