@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Sequence
+from textwrap import wrap
 
 from ..spec import ModelSpec, Norms
 from .describe import Lang, attention_in_words
@@ -15,12 +16,13 @@ _WORDS: dict[Lang, dict[str, str]] = {
            "latent": "latent (MLA)", "hollow": "hollow: no positions",
            "height": "height: how far back the layer sees, logarithmic, up to the model's context",
            "norms": "Norms: where a layer normalises", "norm": "norm", "mixer": "attention", "ffn": "feed-forward",
-           "out": "to the next layer", "x": "from the layer before"},
+           "out": "to the next layer", "x": "from the layer before",
+           "share": "(1/61): in one of the model's 61 layers"},
     "ko": {"attention": "어텐션: 막대 하나가 층 하나, 첫 층부터 끝 층까지", "grouped": "그룹 또는 다중 헤드",
            "latent": "잠재(MLA)", "hollow": "빈 막대: 위치 없음",
            "height": "높이: 층이 얼마나 멀리 되돌아보는가(로그 눈금, 모델의 문맥 길이까지)",
            "norms": "정규화: 층의 어디에서 정규화하는가", "norm": "정규화", "mixer": "어텐션", "ffn": "피드포워드",
-           "out": "다음 층으로", "x": "앞 층에서"},
+           "out": "다음 층으로", "x": "앞 층에서", "share": "(1/61): 모델의 61개 층 가운데 하나에서"},
 }
 
 
@@ -31,8 +33,8 @@ def figures(found: Sequence[Entry], lang: Lang = "en") -> dict[str, str]:
 
 
 def attention_figure(found: Sequence[Entry], lang: Lang) -> str:
-    """A row of bars for every different attention of every family; names of models that share one stand together."""
-    words, drawn = _WORDS[lang], _alike(found, attention_in_words)
+    """A row of bars for every different attention and depth of every family; sizes that share one stand together."""
+    words, drawn = _WORDS[lang], _alike(found, lambda spec: (attention_in_words(spec), len(spec.layers)))
     width, left, row, height = 880.0, 352.0, 46.0, 26.0
     body = [text(20, 30, words["attention"], size=16, weight=600), text(20, 50, words["height"], kind="soft")]
     x = 20.0
@@ -41,15 +43,16 @@ def attention_figure(found: Sequence[Entry], lang: Lang) -> str:
         x += 40 + 8.0 * len(words[key]) * (1.4 if lang == "ko" else 0.85)
     top = 92.0
     for spec, names in drawn:
-        body += [text(20, top + 13, names, size=12, weight=600),
-                 text(20, top + 29, attention_in_words(spec, lang), size=10, kind="soft")]
+        said = wrap(attention_in_words(spec, lang), 62 if lang == "en" else 50)
+        body.append(text(20, top + 13, names, size=12, weight=600))
+        body += [text(20, top + 29 + 12 * index, line, size=10, kind="soft") for index, line in enumerate(said)]
         bar = (width - left - 60) / len(spec.layers)
         for index, layer in enumerate(spec.layers):
             tall = height * reach(layer.mixer, spec.context)
             body.append(rect(left + index * bar, top + 4 + height - tall, max(bar - 1.2, 1), tall,
                              attention_kind(layer.mixer), 0))
         body.append(text(width - 20, top + 4 + height, str(len(spec.layers)), size=10, anchor="end", kind="soft"))
-        top += row
+        top += row + 12 * (len(said) - 1)
     return svg(width, top + 8, body, words["attention"], alone=True)
 
 
@@ -74,20 +77,20 @@ def _size(name: str) -> str:
 def norms_figure(found: Sequence[Entry], lang: Lang) -> str:
     """One block a different placement, and the families whose layers have it; those with several say how many."""
     words, users = _WORDS[lang], _placements(found, lang)
-    column, tall, across = 214.0, 300.0, 5
+    column, tall, across = 226.0, 300.0, 5
     lines = {key: _broken(titles, 26) for key, titles in users.items()}
     high = tall + 16 * max(map(len, lines.values())) + 24
-    body = [text(20, 30, words["norms"], size=16, weight=600)]
+    body = [text(20, 30, words["norms"], size=16, weight=600), text(20, 50, words["share"], kind="soft")]
     for number, ((norms, parallel), titles) in enumerate(sorted(lines.items(), key=lambda item: -len(item[1]))):
-        x, y = 20 + number % across * column, 62 + number // across * high
+        x, y = 20 + number % across * column, 82 + number // across * high
         body += (_parallel if parallel else _block)(norms, x, y, words)
         body += [text(x, y + tall + 16 * index, line, size=12, weight=600) for index, line in enumerate(titles)]
-    return svg(20 + across * column, 56 + -(-len(users) // across) * high, body, words["norms"], alone=True)
+    return svg(20 + across * column, 76 + -(-len(users) // across) * high, body, words["norms"], alone=True)
 
 
 def _placements(found: Sequence[Entry], lang: Lang) -> dict[tuple[Norms, bool], list[str]]:
-    """Who normalises where: a family's title, or the model's name where its models differ, with the share of layers
-    where a model's layers differ."""
+    """Who normalises where: a family's title, with the size where its models differ and with the share of layers where
+    a model's layers differ."""
     kinds: dict[str, set[frozenset[tuple[Norms, bool]]]] = {}
     for entry in found:
         kinds.setdefault(entry.family.name, set()).add(frozenset(
@@ -95,7 +98,8 @@ def _placements(found: Sequence[Entry], lang: Lang) -> dict[tuple[Norms, bool], 
     users: dict[tuple[Norms, bool], list[str]] = {}
     for entry in found:
         layers = entry.release.spec.layers
-        name = entry.family.title if len(kinds[entry.family.name]) == 1 else entry.release.spec.name
+        name = entry.family.title if len(kinds[entry.family.name]) == 1 else (
+            f"{entry.family.title} {_size(entry.release.spec.name)}")
         for place in dict.fromkeys((layer.norms.ungated, layer.parallel) for layer in layers):
             count = sum((layer.norms.ungated, layer.parallel) == place for layer in layers)
             label = name if count == len(layers) else f"{name} ({count}/{len(layers)})"

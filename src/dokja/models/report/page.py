@@ -10,13 +10,13 @@ from .describe import Lang, attention_in_words, norms_in_words, short
 from .draw import FONT, MARKS, NORM, palette, rect, stack, svg
 from .facts import ROWS, Entry, facts
 from .saving import CONTEXTS, saving
-from .tables import SAVED
+from .tables import BEYOND, SAVED, marked
 
 _WORDS: dict[Lang, dict[str, str]] = {
     "en": {
         "title": "Architectures side by side", "lead": "Each row of a drawing is one layer, from the first to the "
-        "last: its attention on the left, its feed-forward on the right. Everything follows from the models' published "
-        "specifications by arithmetic.",
+        "last: its attention on the left, its feed-forward on the right. Everything follows by arithmetic from the "
+        "models' specifications; values that no primary source confirms are named at the end.",
         "attention": "attention", "ffn": "feed-forward", "mtp": "MTP", "legend": "How to read the drawings",
         "grouped": "grouped or multi-head attention", "latent": "latent attention (MLA)",
         "hollow": "hollow: a layer without positions",
@@ -28,7 +28,7 @@ _WORDS: dict[Lang, dict[str, str]] = {
     },
     "ko": {
         "title": "나란히 보는 구조", "lead": "그림의 한 줄이 층 하나이며 위가 첫 층입니다. 왼쪽이 어텐션, 오른쪽이 "
-        "피드포워드입니다. 모든 수는 공개된 모델 사양에서 계산으로 나옵니다.",
+        "피드포워드입니다. 모든 수는 모델 사양에서 계산으로 나오며, 1차 자료로 확인하지 못한 값은 끝에 적었습니다.",
         "attention": "어텐션", "ffn": "피드포워드", "mtp": "MTP", "legend": "그림 읽는 법",
         "grouped": "그룹 또는 다중 헤드 어텐션", "latent": "잠재 어텐션(MLA)",
         "hollow": "빈 막대: 위치 정보가 없는 층",
@@ -60,7 +60,7 @@ th,td{{text-align:left;vertical-align:top;padding:9px 14px;border-bottom:1px sol
 tr:last-child>*{{border-bottom:0}}thead th{{white-space:nowrap}}
 th:first-child{{position:sticky;left:0;background:var(--paper);min-width:7.5em;font-weight:600}}
 td.number{{font-variant-numeric:tabular-nums}}ul.open{{font-size:.88rem;padding-left:1.2em}}
-@media(max-width:600px){{th,td{{padding:8px 10px;min-width:8.5em}}th:first-child{{min-width:6.8em;max-width:7.5em}}}}
+@media(max-width:600px){{th,td{{padding:8px 10px;min-width:8.5em}}th:first-child{{min-width:8.2em;max-width:8.2em}}}}
 @media print{{article,tr{{break-inside:avoid}}}}
 """
 
@@ -116,9 +116,12 @@ def _savings(found: Sequence[Entry], lang: Lang) -> str:
     rows = []
     for part, label in SAVED.items():
         for context in CONTEXTS:
-            shares = [getattr(saving(entry.release.spec, context), part) for entry in found]
-            rows.append([f"{label[lang]} {context // 1024}K", *(f"{share:.2%}" if share else "-" for share in shares)])
-    return _table([_WORDS[lang]["kind"], *(entry.release.spec.name for entry in found)], rows)
+            savings = [(entry.release.spec, saving(entry.release.spec, context)) for entry in found]
+            rows.append([f"{label[lang]} {context // 1024}K",
+                         *(marked(f"{share:.2%}", spec, context) if (share := getattr(one, part)) else "-"
+                           for spec, one in savings)])
+    beyond = f'<p class="soft">{BEYOND[lang]}</p>' if any("*" in cell for row in rows for cell in row) else ""
+    return _table([_WORDS[lang]["kind"], *(entry.release.spec.name for entry in found)], rows) + beyond
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

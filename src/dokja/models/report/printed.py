@@ -15,7 +15,7 @@ from .facts import ROWS, Entry, entries, facts
 from .hardware import GIB, GPUS, HEADROOM, PRECISIONS
 from .inventory import inventory
 from .saving import CONTEXTS, Saving, reached_at, saving
-from .tables import aligned, fitted, paragraph, saving_rows, saving_table
+from .tables import BEYOND, aligned, fitted, marked, paragraph, saving_rows, saving_table
 
 
 def width() -> int | None:
@@ -127,7 +127,7 @@ def all_saved() -> list[str]:
         wide = ["KV cache", *fitted(kept[0], columns, right=range(1, half + 1)), "",
                 "Attention FLOPs", *fitted(kept[1], columns, right=range(1, half))]
     return [*wide, "", *paragraph("Against the same model with every layer global; latent: KV cache against keys and "
-                                  "values of all heads; *: beyond the model's own context.", columns or 120)]
+                                  f"values of all heads; {BEYOND['en']}.", columns or 120)]
 
 
 def side_by_side(found: list[Entry], lang: Lang) -> None:
@@ -144,8 +144,9 @@ def side_by_side(found: list[Entry], lang: Lang) -> None:
             if any(cell[key] != "-" for cell in cells)]
     words = {"en": "cache, attention FLOPs saved at", "ko": "아낀 캐시, 어텐션 FLOPs"}[lang]
     for context in CONTEXTS:
-        saved = [saving(entry.release.spec, context) for entry in found]
-        rows.append((f"{words} {context // 1024}K", [f"{one.cache:.2%} / {one.attention:.2%}" for one in saved]))
+        saved = [(entry.release.spec, saving(entry.release.spec, context)) for entry in found]
+        rows.append((f"{words} {context // 1024}K",
+                     [marked(f"{one.cache:.2%} / {one.attention:.2%}", spec, context) for spec, one in saved]))
     names = [entry.release.spec.name for entry in found]
     console = Console(width=columns)
     if columns < 24 * (1 + len(found)):
@@ -153,11 +154,13 @@ def side_by_side(found: list[Entry], lang: Lang) -> None:
             console.print(Text(label, style="bold"))
             for name, value in zip(names, values, strict=True):
                 console.print(Padding(Text(f"{name}: {value}"), (0, 0, 0, 2), expand=False))
-        return
-    table = Table(box=SIMPLE_HEAD, show_header=True, padding=(0, 1))
-    table.add_column("", style="bold", overflow="fold")
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for label, values in rows:
-        table.add_row(label, *values)
-    console.print(table)
+    else:
+        table = Table(box=SIMPLE_HEAD, show_header=True, padding=(0, 1))
+        table.add_column("", style="bold", overflow="fold")
+        for name in names:
+            table.add_column(name, overflow="fold")
+        for label, values in rows:
+            table.add_row(label, *values)
+        console.print(table)
+    if any("*" in value for _, values in rows for value in values):
+        console.print(Text(BEYOND[lang]))

@@ -84,6 +84,14 @@ def _percent(share: float, digits: int = 2) -> str:
     return f"{share * 100:.{digits}f} %" if share else "0 %"
 
 
+BEYOND: dict[Lang, str] = {"en": "* beyond the model's own context", "ko": "* 모델의 문맥 길이를 넘은 곳"}
+
+
+def marked(share: str, spec: ModelSpec, context: int) -> str:
+    """A share with `*` where the context is beyond the model's own, else with a blank, so that columns align."""
+    return share + ("*" if context > spec.context else " ")
+
+
 SAVED: dict[str, dict[Lang, str]] = {
     "cache": {"en": "KV cache", "ko": "KV 캐시"},
     "attention": {"en": "attention FLOPs", "ko": "어텐션 FLOPs"},
@@ -105,7 +113,7 @@ def saving_table(found: Sequence[Entry]) -> list[Row]:
     for entry in found:
         spec = entry.release.spec
         savings = [saving(spec, context) for context in CONTEXTS]
-        rows.append([spec.name, *(_percent(getattr(one, part)) + ("*" if one.context > spec.context else " ")
+        rows.append([spec.name, *(marked(_percent(getattr(one, part)), spec, one.context)
                                   for part in ("cache", "attention") for one in savings),
                      _percent(savings[-1].latent) if savings[-1].latent else "-"])
     return rows
