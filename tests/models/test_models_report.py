@@ -115,6 +115,20 @@ def test_a_bill_follows_from_the_spec(entry: Entry) -> None:
         assert found.prefill.matrices + found.decode.matrices - head == pytest.approx(longer.matrices)
 
 
+def test_indexers_save_the_positions_that_are_not_read_and_cost_their_keys() -> None:
+    spec = spec_of("ax-k2")
+    found, mixer, seen = bill(spec, 8192).sparse, spec.layers[0].mixer, 8192 * 8193 // 2
+    assert found is not None
+    assert isinstance(mixer, LatentAttention)
+    assert mixer.indexer is not None
+    one = 2 * mixer.heads * (mixer.nope_dim + mixer.rope_dim + mixer.v_dim)
+    read = sum(min(position + 1, mixer.indexer.top) for position in range(8192))
+    cost = read * one + seen * 2 * mixer.indexer.heads * (mixer.indexer.dim + 1)
+    assert found.attention == pytest.approx(1 - cost / (seen * one))
+    assert found.cache == pytest.approx(-mixer.indexer.dim / (mixer.kv_rank + mixer.rope_dim))
+    assert bill(spec_of("ax-k1"), 8192).sparse is None
+
+
 def test_int4_is_what_its_assumption_says() -> None:
     spec = scaled(spec_of("solar-open-102b-a12b"), 5_000_000, context=256)
     packed = sum(part.matrices for part in inventory(spec)

@@ -17,7 +17,7 @@ from ..cost import (
 )
 from ..spec import LatentAttention, ModelSpec
 from .hardware import CACHE_BYTES, GPUS, HEADROOM, MOST, PRECISIONS, Set, precision, smallest_set, weight_bytes
-from .saving import all_global, attention_flops, expanded_cache_numbers
+from .saving import Saving, all_global, attention_flops, expanded_cache_numbers, saving, without_indexers
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Bill:
     pattern, with every layer global, and with keys and values of all heads instead of latents (None without latents).
     prefill: FLOPs of reading one sequence of `context` tokens up to its first logits; prefill_global: with every layer
     global. decode, decode_global: FLOPs of one more token after `context` of them. sets: the fewest GPUs of each kind,
-    None where not even the most nodes hold it.
+    None where not even the most nodes hold it. sparse: what indexers save against reading every position, at that
+    context; None without indexers.
     """
 
     spec: ModelSpec
@@ -58,6 +59,7 @@ class Bill:
     decode: Flops
     decode_global: Flops
     sets: dict[str, Set | None]
+    sparse: Saving | None
 
     @property
     def smallest(self) -> Set | None:
@@ -85,6 +87,7 @@ class Bill:
             "prefill_flops": split(self.prefill), "prefill_flops_all_global": split(self.prefill_global),
             "decode_flops_per_token": split(self.decode),
             "decode_flops_per_token_all_global": split(self.decode_global),
+            "saving_by_indexers": None if self.sparse is None else vars(self.sparse),
             "headroom": HEADROOM, "smallest": plain(self.smallest),
             "gpus": {name: plain(found) for name, found in self.sets.items()},
         }
@@ -111,6 +114,7 @@ def bill(spec: ModelSpec, context: int, *, batch: int = 1, dtype: str = "bfloat1
         decode=_decode(spec, context), decode_global=_decode(wide, context),
         sets={gpu.name: smallest_set(spec, gpu, weights=weights, context=context, batch=batch, kind=kind,
                                      cache_bytes=size) for gpu in GPUS},
+        sparse=None if spec == (dense := without_indexers(spec)) else saving(spec, context, dense),
     )
 
 

@@ -93,9 +93,14 @@ def billed(found: Bill, savings: list[Saving]) -> list[str]:
     lines += fitted(cells, columns, right=(1, 3), indent=2)
     best = found.smallest
     lines.append(f"Smallest set: {best.count} x {best.gpu.name}." if best else "No set of 64 nodes holds it.")
+    if found.sparse:
+        share, more = found.sparse.attention, -found.sparse.cache
+        lines += ["", *paragraph(f"Its indexers {f'take {share:.2%} off' if share > 0 else f'add {-share:.2%} to'} the "
+                                 "FLOPs of attention in a prefill, against reading every position, and add "
+                                 f"{more:.2%} to the KV cache.", columns)]
     if not any(one.cache for one in savings):
-        return [*lines, "", *paragraph("Every layer is global: its attention pattern saves nothing.", columns)]
-    return [*lines, "", *paragraph("Saved by its attention pattern, against the same model with every layer global",
+        return [*lines, "", *paragraph("Every layer is global: there are no windows to save by.", columns)]
+    return [*lines, "", *paragraph("Saved by its windows, against the same model with every layer global",
                                    columns), *fitted(saving_rows(savings), columns, right=range(1, 5), indent=2)]
 
 

@@ -19,6 +19,15 @@ def all_global(spec: ModelSpec) -> ModelSpec:
     return replace(spec, layers=tuple(map(widened, spec.layers)), mtp=tuple(map(widened, spec.mtp)))
 
 
+def without_indexers(spec: ModelSpec) -> ModelSpec:
+    """The same model with attention that reads all positions that a layer sees."""
+    def dense(layer: Layer) -> Layer:
+        mixer = layer.mixer
+        return layer if isinstance(mixer, Attention) else replace(layer, mixer=replace(mixer, indexer=None))
+
+    return replace(spec, layers=tuple(map(dense, spec.layers)), mtp=tuple(map(dense, spec.mtp)))
+
+
 def expanded_cache_numbers(spec: ModelSpec, context: int) -> int:
     """Numbers in the KV cache of one sequence if latent layers kept the keys and values of all their heads, as plain
     multi-head attention does."""
