@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from engine_models import CONTEXT, expected, finish_all, greedy, prompt_of, tiny_decoder
@@ -57,7 +59,7 @@ def test_an_mtp_layer_over_pages_gives_the_states_of_the_whole_sequence() -> Non
     tokens = torch.tensor(prompt_of(60))
     states = decoder.norm(decoder.hidden(tokens[None]))
     whole = decoder.mtp[0](states[:, :-1], decoder.embed(tokens[None, 1:]))[0]
-    core = Core(decoder, LIMITS)
+    core = Core(decoder, replace(LIMITS, mtp=True))
     core.pages.reserve(2, 60)
     parts = []
     for begin, end in [(0, 10), (10, 11), (11, 40), (40, 59)]:

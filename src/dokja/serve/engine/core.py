@@ -44,7 +44,7 @@ class Core:
 
     def __init__(self, decoder: Decoder, limits: Limits, drafter: Drafter | None = None) -> None:
         self.drafter = drafter
-        kinds = kinds_of(decoder.spec)
+        kinds = kinds_of(decoder.spec, mtp=limits.mtp)
         self.context = limits.context
         self.pages = Pages(kinds, page_totals(kinds, limits), limits.rows, limits.context)
         self.scheduler = Scheduler(self.pages, rows=limits.rows, budget=limits.budget,

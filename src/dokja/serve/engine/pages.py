@@ -55,10 +55,10 @@ def entry_shapes(mixer: Mixer) -> tuple[tuple[int, ...], ...]:
     return (joined, (1, mixer.indexer.dim)) if mixer.indexer else (joined,)
 
 
-def kinds_of(spec: ModelSpec) -> list[Kind]:
-    """The attention kinds of a model, its MTP layers included, in the order of their first layers."""
+def kinds_of(spec: ModelSpec, *, mtp: bool = False) -> list[Kind]:
+    """The attention kinds of a model, with its MTP layers or without, in the order of their first layers."""
     found: dict[tuple[int | None, tuple[tuple[int, ...], ...]], list[int]] = {}
-    for number, layer in enumerate((*spec.layers, *spec.mtp)):
+    for number, layer in enumerate((*spec.layers, *(spec.mtp if mtp else ()))):
         window = layer.mixer.window
         reach = None if window is None or window >= spec.context else window
         found.setdefault((reach, entry_shapes(layer.mixer)), []).append(number)

@@ -44,8 +44,9 @@ class Runner:
         """What MTP layer `depth` (from 0) makes of tokens at these places, the states that the head reads, [N, C].
 
         state_NC: those of the trunk (or of the layer before) at the places; next_N: the ids that follow them. Pages
-        must be held for the places. What the layer keeps of a position depends on the token after it: of a page that
-        another sequence began, the last entry may be of another token, so a draft may be worse, an answer never.
+        must be held for the places, and `Limits.mtp` be set. What the layer keeps of a position depends on the token
+        after it: of a page that another sequence began, the last entry may be of another token, so a draft may be
+        worse, an answer never.
         """
         self.cache.place(at)
         cache = self.cache.layers[len(self.trunk) + depth]

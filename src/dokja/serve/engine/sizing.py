@@ -12,13 +12,14 @@ from .pages import PAGE, Kind
 class Limits:
     """context: of prompt and answer together; tokens: how many positions a layer without a window may hold over all
     sequences; rows: how many sequences run at once; budget: tokens of a step; prefix_cache: whether what one request
-    left behind serves another that begins alike."""
+    left behind serves another that begins alike; mtp: whether MTP layers have pages too, to draft with."""
 
     context: int
     tokens: int
     rows: int = 32
     budget: int = 512
     prefix_cache: bool = True
+    mtp: bool = False
 
 
 def page_totals(kinds: Sequence[Kind], limits: Limits) -> list[int]:
