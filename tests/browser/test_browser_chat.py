@@ -149,7 +149,7 @@ def test_new_conversation(visit, finished: str):
     page = visit(finished)
     say(page, "천천히")
     page.wait_for_function(f"document.querySelector('{ANSWER}')?.textContent.length > 2")
-    page.get_by_role("button", name="새 대화").click()
+    page.get_by_role("link", name="새 대화").click()
     expect(page.locator(".turn")).to_have_count(0)
     expect(page.locator(".examples")).to_be_visible()
     say(page, "또 안녕")

@@ -1,194 +1,130 @@
-"""The chat page: one conversation with a model of the season, streamed as it is written."""
+"""The chat page: conversations with the served models, streamed as they are written and kept in the store."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import logging
-import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from nicegui import ui
 
 from ...errors import DokjaError
-from ..about import about, architecture
 from ..errors import BadRequestError, BusyError
-from ..service import Answer, ChatAsk, Content, End, Options, Service
-from .shell import announce_language, box, head, text, top_bar
-from .words import Lang, short_number, word
+from ..store import ChangedError, Conversation, GoneError, Message, Settings
+from .card import ModelCard, known, team
+from .desk import Desk
+from .shell import announce_language, box, head, shortcuts, text, top_bar
+from .sidebar import Sidebar, heading
+from .transcript import Transcript
+from .words import Lang, word
 
-log = logging.getLogger("dokja.serve")
-
-# Questions that the models have been trained on in kind, and everyday talk; always Korean, whatever the interface.
-EXAMPLES = (
-    "'책' 뒤에 맞는 것은 '은'입니까, '는'입니까?",
-    "17 + 25 = ?",
-    "목요일에서 3일 뒤는 무슨 요일입니까?",
-    "ㅊ, ㅐ, ㄱ을 모아 쓰면?",
-    "안녕하세요?",
-)
-# A pocket model is at its best close to its likeliest words; a little chance keeps small talk from repeating itself.
-TALK = Options(temperature=0.4, top_p=0.9)
-_FRAME = 0.04  # seconds between updates of the page while an answer comes
-
-
-@dataclass
-class Turn:
-    """One message. notes: keys of `words` to say below it. problem: the page speaks, and `content` is such a key."""
-
-    role: str
-    content: str
-    model: str = ""
-    problem: bool = False
-    notes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+LIMIT = 100_000  # characters of a message
 
 
 class ChatPage:
-    """One reader's conversation; lives as long as the browser's page."""
+    """One reader's view of one conversation; lives as long as the browser's page."""
 
-    def __init__(self, engine: Service | None, title: str, lang: Lang) -> None:
+    def __init__(self, desk: Desk, visitor: str, title: str, lang: Lang) -> None:
         # Kept, because a button that was clicked may be gone by the time its handler speaks to the browser.
         self.client = ui.context.client
-        self.engine = engine
+        self.desk = desk
+        self.visitor = visitor
         self.title = title
         self.lang: Lang = lang
-        self.model = next(iter(engine.models())) if engine else ""
-        self.turns: list[Turn] = []
-        self.answer: Answer | None = None
-        # Elements of the conversation; a new message is added to them, so that a screen reader hears only that.
-        self.log: Any = None
-        self.shown: list[ui.element] = []
-        self.live: Any = None  # the text of the answer being written
+        self.models = desk.service.models()
+        self.settings = Settings(next(iter(self.models)))
+        self.conversation: Conversation | None = None
+        self.messages: list[Message] = []
+        self.editing: str | None = None  # id of the message that is being changed
+        self.asking = False
+        self.sidebar = Sidebar()
+        self.card = ModelCard(self.models, self.configure)
+        self.transcript: Any = None
+        self.trouble: tuple[str, dict[str, Any]] | None = None
 
-    def build(self) -> None:
-        """Create the page for the current client."""
+    async def build(self, conversation: str | None) -> None:
+        """Create the page for the current client; a conversation that is not there says so."""
         head(self.lang)
-        self.client.on_delete(self.stop)
+        self.client.on_delete(self.leave)
+        self.sidebar.conversations = await asyncio.to_thread(self.desk.store.conversations, self.visitor)
+        if conversation is not None:
+            try:
+                await self.load(conversation)
+            except GoneError:
+                self.trouble = ("gone", {})
+        self.sidebar.current = self.conversation.id if self.conversation else None
         self.page()
+        self.desk.watch(self.visitor, self.noticed)
+
+    async def load(self, conversation: str) -> None:
+        """Read a conversation and follow it; GoneError."""
+        found, self.messages = await asyncio.to_thread(self.desk.store.conversation, self.visitor, conversation)
+        self.settings = known(Settings(found.model, found.system, found.reasoning), self.models)
+        if self.conversation is None:
+            self.desk.watch(conversation, self.noticed)
+        self.conversation = found
+
+    def leave(self) -> None:
+        """The browser's page is gone."""
+        self.desk.unwatch(self.visitor, self.noticed)
+        if self.conversation is not None:
+            self.desk.unwatch(self.conversation.id, self.noticed)
+
+    @property
+    def writing(self) -> Any:
+        """The answer being written in this conversation."""
+        return self.desk.writings.get(self.conversation.id) if self.conversation else None
 
     @ui.refreshable_method
     def page(self) -> None:
         """Everything that depends on the language."""
         top_bar(self.lang, "chat", self.switch_language)
-        if self.engine is None:
-            with box("main", "chat", id="main"), box("div", "empty"):
-                text("h1", self.say("no_model"))
-                text("p", self.say("no_model_more"), "soft")
-                text("a", self.say("see_board"), href="/board")
-            return
-        with box("main", "chat", id="main"):
-            text("h1", self.title, "hidden-text")
-            self.model_card()
-            self.conversation()
-            self.composer()
+        with box("div", "with-side"):
+            self.sidebar.build(self.lang)
+            with box("main", "chat", id="main"):
+                self.heading()
+                self.model_card()
+                self.transcript = Transcript(self, self.lang)
+                self.show()
+                self.composer()
+        shortcuts(self.lang)
+
+    @ui.refreshable_method
+    def heading(self) -> None:
+        """The conversation's title and what can be done with it."""
+        with box("div", "title-row"):
+            text("button", self.say("conversations"), "quiet side-open", type="button", aria_controls="side",
+                 aria_expanded="false").on("click", js_handler="() => dokja.side(true)")
+            if self.conversation is None:
+                text("h1", self.title, "hidden-text")
+                return
+            heading(self.conversation, self.lang, rename=self.rename, delete=self.delete)
 
     @ui.refreshable_method
     def model_card(self) -> None:
-        """Whose architecture answers, what it is and what it is not."""
-        assert self.engine is not None
-        loaded = self.engine.models()[self.model].model
-        assert loaded is not None
-        facts = about(loaded)
-        with box("section", "card model", aria_label=self.say("answers")):
-            with box("div", "model-head"):
-                text("span", facts["team"], "model-name team-name")
-                text("span", facts["company"], "soft")
-                if facts.get("rank") == 1:
-                    text("span", self.say("winner"), "pill good")
-            if len(self.engine.models()) > 1:
-                with box("select", aria_label=self.say("choose_model")) as choice:
-                    for name, other in self.engine.models().items():
-                        option = text("option", other.about["team"], value=name)
-                        if name == self.model:
-                            option.props["selected"] = True
-                choice.on("change", self.choose, js_handler="(e) => emit(e.target.value)")
-            text("p", self.in_short(facts, architecture(loaded, self.lang)), "small in-short")
-            text("p", self.say("not_company", team=facts["team"], company=facts["company"]), "statement small soft")
-            with box("details", "facts"):
-                text("summary", self.say("details"))
-                with box("dl"):
-                    for name, value in self.facts(facts):
-                        text("dt", name)
-                        text("dd", value)
+        """Who answers, and how."""
+        self.card.build(self.settings, self.lang)
 
-    def in_short(self, facts: dict[str, Any], built: str) -> str:
-        """Size, stage and architecture in one line."""
-        size = f"{self.say('fact_parameters')} {short_number(facts['parameters'], self.lang)}"
-        stage = [self.say("fact_stage_value", n=facts["stage"])] if facts.get("stage") is not None else []
-        return " · ".join([size, *stage, built])
-
-    def facts(self, facts: dict[str, Any]) -> list[tuple[str, str]]:
-        """What is known about a model beyond one line, as (name, value)."""
-        def number(value: float) -> str:
-            return short_number(value, self.lang)
-
-        rows = [(self.say("fact_parameters"), f"{number(facts['parameters'])} "
-                 f"({self.say('fact_active', n=number(facts['active_parameters']))})"),
-                (self.say("fact_context"), self.say("fact_context_value", n=facts["context"]))]
-        if facts.get("tokens"):
-            rows.append((self.say("fact_tokens"), self.say("fact_tokens_value", n=number(facts["tokens"]))))
-        if facts.get("stage") is not None:
-            rank = f" · {self.say('fact_rank', n=facts['rank'])}" if facts.get("rank") else ""
-            rows.append((self.say("fact_stage"), self.say("fact_stage_value", n=facts["stage"]) + rank))
-        return rows
-
-    def conversation(self) -> None:
-        """The messages so far, or examples to begin with."""
-        self.log = box("div", "log", role="log", aria_label=self.say("log"))
-        self.redraw()
-
-    def redraw(self) -> None:
-        """Show all messages anew."""
-        self.log.clear()
-        self.shown = []
-        if not self.turns:
-            with self.log:
-                self.examples()
-        for turn in self.turns:
-            self.show(turn)
-
-    def examples(self) -> None:
-        """What one may say, each a button."""
-        with box("div", "empty"):
-            text("h2", self.say("empty"))
-            text("p", self.say("empty_more"), "soft")
-            with box("div", "examples"):
-                for example in EXAMPLES:
-                    text("button", example, type="button", lang="ko").on("click", lambda _, e=example: self.send(e))
-
-    def show(self, turn: Turn) -> None:
-        """Add one message at the end; the answer being written becomes `live`."""
-        if turn.problem:
-            with self.log, box("div", "turn problem", role="alert") as element:
-                text("div", self.say(turn.content, **turn.notes[0][1]), "text")
-        else:
-            writing = turn is self.turns[-1] and self.answer is not None
-            with self.log, box("div", f"turn {turn.role}{' live' if writing else ''}") as element:
-                text("span", self.say("you") if turn.role == "user" else self.team(turn.model), "who")
-                shown = text("div", turn.content or ("" if writing else self.say("silent")), "text", lang="ko")
-                for key, values in turn.notes:
-                    text("span", self.say(key, **values), "who")
-            if writing:
-                self.live = shown
-        self.shown.append(element)
+    def show(self) -> None:
+        """Bring the transcript in line with the messages."""
+        self.transcript.show(self.messages, self.writing, editing=self.editing, trouble=self.trouble)
 
     def composer(self) -> None:
         """The field, its button, and what to know about the answers."""
         with box("div", "composer"):
             with box("div", "composer-in"):
                 box("textarea", "say", rows=1, aria_label=self.say("say"), placeholder=self.say("placeholder"),
-                    maxlength=4000, lang="ko", autofocus=True)
+                    maxlength=LIMIT, lang="ko", autofocus=True)
                 self.button()
             with box("div", "under"):
                 text("span", self.say("ai_notice"), "ai-notice")
-                with box("span", "under-right"):
-                    text("span", self.say("keys"), "keys")
-                    text("button", self.say("new"), "link new", type="button").on("click", self.restart)
+                text("button", self.say("shortcuts"), "link keys", type="button").on(
+                    "click", js_handler="() => dokja.shortcuts()")
 
     @ui.refreshable_method
     def button(self) -> None:
         """Send, or Stop while an answer is being written."""
-        if self.answer is None:
+        if self.writing is None:
             text("button", self.say("send"), "main-button send", type="button").on(
                 "click", lambda event: self.send(event.args),
                 js_handler="() => { const t = dokja.take(); if (t !== null) emit(t); }")
@@ -200,9 +136,8 @@ class ChatPage:
         return word(key, self.lang, **values)
 
     def team(self, model: str) -> str:
-        """The team behind a model id."""
-        assert self.engine is not None
-        return str(self.engine.models()[model].about["team"])
+        """The team behind a model's name."""
+        return team(self.models[model]) if model in self.models else model
 
     def switch_language(self) -> None:
         """Show the page in the other language; the conversation stays."""
@@ -210,86 +145,136 @@ class ChatPage:
         self.page.refresh()
         announce_language(self.client, self.lang, self.title)
 
-    def choose(self, event: Any) -> None:
-        """Let another model answer from now on."""
-        assert self.engine is not None
-        if event.args in self.engine.models():
-            self.model = event.args
-            self.model_card.refresh()
+    async def configure(self, settings: Settings) -> None:
+        """Ask the next question otherwise."""
+        self.settings = known(settings, self.models)
+        self.model_card.refresh()
+        if self.conversation is not None:
+            try:
+                await asyncio.to_thread(self.desk.store.configure, self.visitor, self.conversation.id, self.settings)
+            except GoneError:
+                await self.noticed("gone")
 
-    def restart(self) -> None:
-        """Forget the conversation."""
-        self.stop()
-        self.turns = []
-        self.redraw()
-        self.client.run_javascript("document.querySelector('.say')?.focus()")
+    async def noticed(self, what: str) -> None:
+        """Something has happened to this conversation or to the list, here or in another tab."""
+        if what == "grows":
+            self.transcript.grow(self.writing)
+        elif what == "listed":
+            listed = await asyncio.to_thread(self.desk.store.conversations, self.visitor)
+            self.sidebar.show(listed, self.conversation.id if self.conversation else None)
+        elif what == "changed" and self.conversation is not None:
+            before = self.conversation.title
+            try:
+                await self.load(self.conversation.id)
+            except GoneError:
+                what = "gone"
+            else:
+                if self.conversation.title != before:
+                    self.heading.refresh()
+                self.show()
+                self.button.refresh()
+        if what == "gone":
+            self.forget()
+            self.complain("gone")
+
+    def forget(self) -> None:
+        """Go on as a new conversation."""
+        if self.conversation is not None:
+            self.desk.unwatch(self.conversation.id, self.noticed)
+        self.conversation, self.messages, self.editing = None, [], None
+        self.client.run_javascript("dokja.address('/')")
+        self.heading.refresh()
+        self.show()
+        self.button.refresh()
 
     def stop(self) -> None:
         """End the answer that is being written."""
-        if self.answer is not None:
-            self.answer.stop()
+        if (writing := self.writing) is not None:
+            writing.stop()
 
-    async def send(self, message: object) -> None:
-        """Ask, and show the answer as it comes."""
-        assert self.engine is not None
-        if self.answer is not None or not isinstance(message, str) or not message.strip():
+    async def delete(self) -> None:
+        """Delete the conversation; the page goes on with a new one."""
+        if self.conversation is not None:
+            gone = self.conversation.id
+            self.desk.unwatch(gone, self.noticed)
+            await self.desk.delete(self.visitor, gone)
+            self.client.run_javascript("location.href = '/'")
+
+    async def rename(self, event: Any) -> None:
+        """Give the conversation another title."""
+        if self.conversation is not None and isinstance(event.args, str):
+            try:
+                await self.desk.rename(self.visitor, self.conversation.id, event.args)
+            except GoneError:
+                await self.noticed("gone")
+
+    def edit(self, message: str | None) -> None:
+        """Open one message for changing, or none."""
+        self.editing = message
+        self.show()
+        self.client.run_javascript("dokja.editing()")
+
+    async def retry(self, message: Message) -> None:
+        """Have a question answered again; what came after goes."""
+        await self.ask(None, message)
+
+    async def send(self, message: object, cut: Message | None = None) -> None:
+        """Ask a question, or ask one otherwise (`cut`)."""
+        if isinstance(message, str) and message.strip():
+            await self.ask(message.strip(), cut)
+
+    async def ask(self, question: str | None, cut: Message | None) -> None:
+        """Begin an answer; a second click meanwhile changes nothing."""
+        if self.asking or self.writing is not None:
+            if question is not None and cut is None:
+                self.give(question)
             return
-        message = message.strip()
-        if not self.turns or self.turns[-1].problem:  # examples, or a complaint about the last try
-            self.turns = self.turns[:-1]
-            self.redraw() if self.turns else self.log.clear()
-        turns = self.turns
-        history = [(turn.role, turn.content) for turn in turns if turn.content]
+        self.asking = True
+        before, self.trouble = self.editing, None
+        self.editing = None
         try:
-            said = [{"role": role, "content": content} for role, content in [*history, ("user", message)]]
-            self.answer = await self.engine.chat(ChatAsk(said, self.model, TALK, drop_oldest=True))
+            if question is not None and len(question) > LIMIT:
+                raise BadRequestError("too long", code="context_length_exceeded")
+            conversation = await self.desk.ask(self.visitor, self.conversation.id if self.conversation else None,
+                                               self.settings, self.messages, question=question, cut=cut)
+            if self.conversation is None:
+                await self.load(conversation)
+                self.client.run_javascript(f"dokja.address('/c/{conversation}')")
+                self.heading.refresh()
+                await self.noticed("listed")
+                await self.noticed("changed")
+            self.client.run_javascript("dokja.asked()")
+        except GoneError:
+            await self.noticed("gone")
+            self.give(question)
+        except ChangedError:
+            await self.noticed("changed")
+            self.complain("changed_elsewhere")
+            self.give(question)
         except DokjaError as error:
-            self.refuse(message, error)
-            return
-        turn = Turn("assistant", "", self.model)
-        for new in (Turn("user", message), turn):
-            turns.append(new)
-            self.show(new)
-        self.button.refresh()
-        self.client.run_javascript("dokja.asked()")
-        try:
-            await self.follow(self.answer, turn)
-        except Exception:
-            log.exception("an answer failed")
-            turns.append(Turn("assistant", "failed", problem=True, notes=[("", {})]))
+            self.editing = before
+            self.complain(*self.reason(error))
+            if cut is None:
+                self.give(question)
         finally:
-            self.answer = None
-            if turns is self.turns:
-                self.finish(turns, turn)
-            self.button.refresh()
+            self.asking = False
 
-    def finish(self, turns: list[Turn], turn: Turn) -> None:
-        """Replace the answer being written by the finished one, with its notes."""
-        self.shown.pop().delete()
-        self.live = None
-        for last in turns[turns.index(turn):]:
-            self.show(last)
+    def reason(self, error: DokjaError) -> tuple[str, dict[str, Any]]:
+        """Why a message was not answered, as a key of the page's words."""
+        if isinstance(error, BusyError):
+            return "busy", {}
+        if isinstance(error, BadRequestError):
+            if error.code == "context_length_exceeded":
+                return "too_long", {"n": self.models[self.settings.model].context * 3 // 4}
+            return "refused", {"why": str(error)}
+        return "failed", {}
 
-    async def follow(self, answer: Answer, turn: Turn) -> None:
-        """Show the pieces of an answer, a few times a second at most."""
-        shown_at = 0.0
-        finish = None
-        async for piece in answer:
-            turn.content += piece.text if isinstance(piece, Content) else ""
-            finish = piece.finish if isinstance(piece, End) and piece.finish != "cancelled" else None
-            if (now := time.monotonic()) - shown_at > _FRAME and self.live is not None:
-                self.live.text = turn.content
-                shown_at = now
-        if finish != "stop":
-            turn.notes.append(("cut" if finish else "stopped", {}))
-        if answer.dropped:
-            turn.notes.append(("dropped", {"n": answer.dropped}))
+    def complain(self, key: str, values: dict[str, Any] | None = None) -> None:
+        """Say what went wrong."""
+        self.trouble = (key, values or {})
+        self.show()
 
-    def refuse(self, message: str, error: DokjaError) -> None:
-        """Say why a message was not answered and give it back for another try."""
-        assert self.engine is not None
-        context = self.engine.models()[self.model].context
-        key = "busy" if isinstance(error, BusyError) else "too_long" if isinstance(error, BadRequestError) else "failed"
-        self.turns.append(Turn("assistant", key, problem=True, notes=[("", {"n": context * 3 // 4})]))
-        self.show(self.turns[-1])
-        self.client.run_javascript(f"dokja.give({json.dumps(message)})")
+    def give(self, question: str | None) -> None:
+        """Put a message back into the field for another try."""
+        if question is not None:
+            self.client.run_javascript(f"dokja.give({json.dumps(question)})")

@@ -57,13 +57,13 @@ def _with_attributes(element: ui.element, classes: str, attributes: Mapping[str,
 
 
 def top_bar(lang: Lang, here: str, switch: Callable[[], None]) -> None:
-    """Brand, the two pages, the language and the theme."""
+    """Brand, the pages, the language and the theme."""
     text("a", word("skip", lang), "skip", href="#main")
     with box("header", "top", role="banner"), box("div", "top-in"):
         with box("a", "brand", href="/"):
             ui.html("독자 <span>Dokja</span>", sanitize=False, tag="div")
         with box("nav", aria_label=word("pages", lang)):
-            for key, address in (("chat", "/"), ("board", "/board")):
+            for key, address in (("chat", "/"), ("compare", "/compare"), ("board", "/board")):
                 link = text("a", word(key, lang), href=address)
                 if key == here:
                     link.props["aria-current"] = "page"
@@ -76,6 +76,39 @@ def top_bar(lang: Lang, here: str, switch: Callable[[], None]) -> None:
                 ui.html(_SUN_AND_MOON, sanitize=False)
 
 
+# What the keys do; `page.js` listens to them.
+_KEYS = (("Enter", "key_send"), ("Shift + Enter", "key_line"), ("Esc", "key_stop"), ("↑", "key_edit"),
+         ("Alt + Shift + N", "key_new"), ("Alt + Shift + L", "key_list"), ("Alt + Shift + M", "key_field"),
+         ("Alt + Shift + K", "key_help"))
+
+
+def shortcuts(lang: Lang) -> None:
+    """The list of keys, in a dialog that `dokja.shortcuts()` opens."""
+    with box("dialog", "ask shortcuts", aria_label=word("shortcuts", lang)):
+        text("h2", word("shortcuts", lang))
+        with box("dl"):
+            for keys, meaning in _KEYS:
+                with box("dt"):
+                    text("kbd", keys)
+                text("dd", word(meaning, lang))
+        text("button", word("close", lang), "quiet", type="button").on(
+            "click", js_handler="(e) => e.target.closest('dialog').close()")
+
+
 def announce_language(client: Client, lang: Lang, title: str) -> None:
     """Tell the browser the page's language and title, and have it remember the choice."""
     client.run_javascript(f"dokja.language({json.dumps(lang)}, {json.dumps(title)})")
+
+
+def nobody(title: str, lang: Lang) -> None:
+    """The page of a site that has no model yet."""
+    def switch() -> None:
+        ui.run_javascript(f"dokja.language({json.dumps('en' if lang == 'ko' else 'ko')}, {json.dumps(title)}); "
+                          "location.reload()")
+
+    head(lang)
+    top_bar(lang, "chat", switch)
+    with box("main", "chat", id="main"), box("div", "empty"):
+        text("h1", word("no_model", lang))
+        text("p", word("no_model_more", lang), "soft")
+        text("a", word("see_board", lang), href="/board")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import nicegui
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from nicegui import ui
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..errors import UnknownError
 from ..service import Service
+from ..store import GoneError, Store
 from .board import BoardPage
 from .chat import ChatPage
-from .shell import reader_language
+from .desk import Desk
+from .export import as_json, as_markdown
+from .shell import nobody, reader_language
+from .visitor import KnowVisitors, visitor
 
 _SITE = "dokja.site"  # where a request's scope holds its Site
 _ICON = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" '
@@ -23,25 +29,41 @@ _ICON = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect widt
 
 @dataclass(frozen=True)
 class Site:
-    """What the pages of one app show."""
+    """What the pages of one app show; desk None: no model yet."""
 
-    engine: Service | None
+    desk: Desk | None
     board: Callable[[], Mapping[str, Any] | None]
     title: str
 
 
-def add_pages(app: FastAPI, engine: Service | None, board: Callable[[], Mapping[str, Any] | None], title: str) -> None:
-    """Mount the pages on `app`.
+def add_pages(app: FastAPI, service: Service | None, store: Store, board: Callable[[], Mapping[str, Any] | None],
+              title: str) -> Desk | None:
+    """Mount the pages on `app`; the desk is to be closed before the service when the app ends.
 
     NiceGUI keeps its pages in one place per process, so each request carries the site it belongs to. Several apps may
     be made in a process, but only one at a time should serve pages.
     """
-    app.add_middleware(_CarrySite, site=Site(engine, board, title))
+    desk = Desk(service, store) if service is not None else None
+
+    @app.get("/c/{conversation}/export.{kind}", include_in_schema=False)
+    async def export(conversation: str, kind: Literal["json", "md"], request: Request) -> Response:
+        try:
+            found = await asyncio.to_thread(store.conversation, visitor(request.scope), conversation)
+        except GoneError as error:
+            raise UnknownError(str(error), code="unknown_conversation") from error
+        content = as_json(*found) if kind == "json" else as_markdown(*found)
+        return Response(content, media_type="application/json" if kind == "json" else "text/markdown", headers={
+            "Content-Disposition": f'attachment; filename="dokja-{found[0].id[:8]}.{kind}"', "X-AI-Generated": "true",
+            "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
+
+    app.add_middleware(_CarrySite, site=Site(desk, board, title))
+    app.add_middleware(KnowVisitors)
     inner = nicegui.app
     inner.user_middleware.clear()  # what an earlier app in this process put there
     inner.middleware_stack = None
     ui.run_with(app, title=title, favicon=_ICON, dark=False, tailwind=False, reconnect_timeout=30.0,
                 show_welcome_message=False)
+    return desk
 
 
 class _CarrySite:
@@ -57,13 +79,26 @@ class _CarrySite:
 
 
 @ui.page("/")
-def _chat(request: Request) -> None:
+async def _chat(request: Request) -> None:
+    await _talk(request, None)
+
+
+@ui.page("/c/{conversation}")
+async def _conversation(request: Request, conversation: str) -> None:
+    await _talk(request, conversation)
+
+
+async def _talk(request: Request, conversation: str | None) -> None:
     site: Site = request.scope[_SITE]
-    ChatPage(site.engine, site.title, reader_language(request.cookies, request.headers)).build()
+    lang = reader_language(request.cookies, request.headers)
+    if site.desk is None:
+        nobody(site.title, lang)
+    else:
+        await ChatPage(site.desk, visitor(request.scope), site.title, lang).build(conversation)
 
 
 @ui.page("/board")
 def _board(request: Request) -> None:
     site: Site = request.scope[_SITE]
     BoardPage(site.board, site.title, reader_language(request.cookies, request.headers),
-              can_talk=site.engine is not None).build()
+              can_talk=site.desk is not None).build()

@@ -1,0 +1,151 @@
+"""The chat page's work behind the pages: conversations in the store, answers being written, who looks at which."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from ..service import ChatAsk, Options, Service
+from ..store import Message, Settings, Store
+from .writing import Writing
+
+# A pocket model is at its best close to its likeliest words; a little chance keeps small talk from repeating itself.
+TALK = Options(temperature=0.4, top_p=0.9)
+_SAVE = 2.0  # seconds between two times that an unfinished answer is kept
+_END = 3.0  # seconds that answers have to be kept when the server ends
+
+log = logging.getLogger("dokja.serve")
+
+Watcher = Callable[[str], Coroutine[Any, Any, None]]  # called with "changed", "gone", "grows" or "listed"
+
+
+class Desk:
+    """Of one site. An answer belongs to its conversation, not to the page that asked: any page that shows the
+    conversation follows it, and it ends when none does any more."""
+
+    def __init__(self, service: Service, store: Store) -> None:
+        self.service = service
+        self.store = store
+        self.writings: dict[str, Writing] = {}
+        self._watchers: defaultdict[str, set[Watcher]] = defaultdict(set)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def ask(self, visitor: str, conversation: str | None, settings: Settings, shown: Sequence[Message], *,
+                  question: str | None, cut: Message | None = None) -> str:
+        """Begin an answer; the conversation's id, a new one's where `conversation` is None.
+
+        shown: the messages that the asker sees. cut: the one that goes first, with all after it. Raises RequestError
+        (the question cannot be answered), ChangedError or GoneError; then nothing has changed.
+        """
+        kept = shown[:next((place for place, message in enumerate(shown) if message is cut), len(shown))]
+        seed = secrets.randbits(32)
+        answer = await self.service.chat(ChatAsk(
+            _history(settings.system, kept, question), model=settings.model, reasoning=settings.reasoning,
+            options=Options(temperature=TALK.temperature, top_p=TALK.top_p, seed=seed), drop_oldest=True))
+        try:
+            if conversation is None:
+                title = question or ""
+                conversation = (await asyncio.to_thread(self.store.start, visitor, title, settings)).id
+            messages = await asyncio.to_thread(
+                self.store.turn, visitor, conversation, seen=shown[-1].id if shown else None, question=question,
+                cut=cut.id if cut else None, model=settings.model, seed=seed)
+        except BaseException:
+            answer.stop()
+            raise
+        if (earlier := self.writings.get(conversation)) is not None:  # its message has just been cut
+            earlier.stop()
+        self.writings[conversation] = Writing(answer)
+        self._spawn(self._write(conversation, messages[-1].id, self.writings[conversation]))
+        await self.tell(conversation, "changed")
+        await self.tell(visitor, "listed")
+        return conversation
+
+    async def _write(self, conversation: str, message: str, writing: Writing) -> None:
+        saved = time.monotonic()
+
+        async def progress() -> None:
+            nonlocal saved
+            await self.tell(conversation, "grows")
+            if time.monotonic() - saved > _SAVE:
+                saved = time.monotonic()
+                if not await self._save(message, writing):
+                    writing.stop()
+
+        try:
+            await writing.follow(progress)
+            await self._save(message, writing)
+        finally:
+            if self.writings.get(conversation) is writing:
+                del self.writings[conversation]
+        await self.tell(conversation, "changed")
+
+    async def _save(self, message: str, writing: Writing) -> bool:
+        try:
+            return await asyncio.to_thread(self.store.write, message, content=writing.content,
+                                           reasoning=writing.reasoning, finish=writing.finish, notices=writing.notices)
+        except Exception:  # the reader still sees it grow, and the next try may succeed
+            log.exception("an answer could not be kept")
+            return True
+
+    async def delete(self, visitor: str, conversation: str) -> None:
+        """Delete a conversation and stop what is written in it; GoneError."""
+        await asyncio.to_thread(self.store.delete, visitor, conversation)
+        if (writing := self.writings.get(conversation)) is not None:
+            writing.stop()
+        await self.tell(conversation, "gone")
+        await self.tell(visitor, "listed")
+
+    async def rename(self, visitor: str, conversation: str, title: str) -> None:
+        """Give a conversation another title; GoneError."""
+        await asyncio.to_thread(self.store.rename, visitor, conversation, title)
+        await self.tell(conversation, "changed")
+        await self.tell(visitor, "listed")
+
+    def watch(self, conversation: str, watcher: Watcher) -> None:
+        """Tell `watcher` what happens to a conversation, or to the list of a visitor (by the visitor's id)."""
+        self._watchers[conversation].add(watcher)
+
+    def unwatch(self, conversation: str, watcher: Watcher) -> None:
+        """Stop telling; an answer that nobody looks at any more ends."""
+        watchers = self._watchers.get(conversation, set())
+        watchers.discard(watcher)
+        if not watchers:
+            self._watchers.pop(conversation, None)
+            if (writing := self.writings.get(conversation)) is not None:
+                writing.stop()
+
+    async def tell(self, conversation: str, what: str) -> None:
+        """Call everyone who watches a conversation."""
+        for watcher in list(self._watchers.get(conversation, ())):
+            try:
+                await watcher(what)
+            except Exception:  # a page that fails must not end the others' answer
+                log.exception("a page could not show what happened")
+
+    async def close(self) -> None:
+        """Stop all answers and keep what there is of them."""
+        for writing in self.writings.values():
+            writing.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_END)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._tasks.discard)
+
+
+def _history(system: str, messages: Sequence[Message], question: str | None) -> list[dict[str, Any]]:
+    """A conversation in OpenAI's form; answers that are empty are left out, with the question before them."""
+    turns: list[dict[str, Any]] = [{"role": "system", "content": system}] if system.strip() else []
+    for message in messages:
+        if message.role == "assistant" and not message.content:
+            turns.pop()
+        else:
+            turns.append({"role": message.role, "content": message.content})
+    return [*turns, {"role": "user", "content": question}] if question is not None else turns
