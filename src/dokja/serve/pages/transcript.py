@@ -60,8 +60,10 @@ class Transcript:
         same = 0
         while same < min(len(wanted), len(self._shown)) and wanted[same][0] == self._shown[same][0]:
             same += 1
-        for _, element in self._shown[same:]:
+        for key, element in self._shown[same:]:
             element.delete()
+            if key[1:] == ("live",):
+                self._growing = None
         del self._shown[same:]
         for key, shown in wanted[same:]:
             with self._log:
