@@ -14,10 +14,8 @@ from dokja.serve.engine.sampler import Counts, Row, logprobs, sample, uniform
 from dokja.serve.engine.types import SamplingParams
 
 
-def bits(allowed: np.ndarray) -> torch.Tensor:
-    padded = np.zeros(-(-len(allowed) // 32) * 32, bool)
-    padded[: len(allowed)] = allowed
-    return torch.from_numpy(np.packbits(padded, bitorder="little").view(np.int32))
+def bits(allowed: np.ndarray) -> np.ndarray:
+    return np.packbits(allowed, bitorder="little")
 
 
 def reference(logits: np.ndarray, row: Row, allowed: np.ndarray | None = None) -> np.ndarray:

@@ -50,15 +50,15 @@ class Row:
     """A place of an answer to choose the token for.
 
     draw: how many tokens of the answer come before it. counts: needed with penalties; what stands before the drafts.
-    drafted: draft tokens between the answer and this place. mask: ids that a grammar allows as bits, int32
-    [ceil(V / 32)], id i being bit i % 32 of word i // 32; None allows all.
+    drafted: draft tokens between the answer and this place. mask: ids that a grammar allows as bits, [ceil(V / 8)],
+    id i being bit i % 8 of byte i // 8; None allows all.
     """
 
     sampling: SamplingParams
     draw: int = 0
     counts: Counts | None = None
     drafted: Sequence[int] = ()
-    mask: Tensor | None = None
+    mask: NDArray[np.uint8] | None = None
 
 
 class Choice(NamedTuple):
@@ -219,8 +219,8 @@ def _adjust(x_V: Floats, row: Row) -> None:
     if row.draw < its.min_tokens:
         x_V[list(its.stop)] = -np.inf
     if row.mask is not None:
-        bits = np.unpackbits(row.mask.numpy().view(np.uint8), bitorder="little")[: len(x_V)]
-        x_V[bits == 0] = -np.inf
+        bits = np.unpackbits(row.mask, bitorder="little")[: len(x_V)]
+        np.copyto(x_V, -np.inf, where=bits == 0)
 
 
 def _logprob(logits_V: Floats, token: int, top: int, space: _Space) -> TokenLogprob:

@@ -1,0 +1,163 @@
+"""Speculative decoding changes how soon an answer comes, never what it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from engine_models import CONTEXT, finish_all, prompt_of, tiny_decoder
+from torch import Tensor
+
+from dokja.models.decoder import Decoder
+from dokja.serve.engine.core import Core
+from dokja.serve.engine.pages import Pages
+from dokja.serve.engine.runner import Runner
+from dokja.serve.engine.scheduler import Work
+from dokja.serve.engine.sizing import Limits
+from dokja.serve.engine.speculate import PAUSE, Lookup, Pace, Speculator
+from dokja.serve.engine.types import Request, SamplingParams
+
+LIMITS = Limits(context=CONTEXT, tokens=900, rows=8, budget=32)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Decoder:
+    """A decoder whose MTP layer has learnt, as its trunk has, that token n + 3 follows token n (modulo 64)."""
+    decoder = tiny_decoder("k-exaone")
+    with torch.no_grad():
+        decoder.head.weight.div_(8)
+    optimiser = torch.optim.Adam(decoder.parameters(), 1e-2)
+    for step in range(40):
+        begin = torch.randint(64, (16, 1), generator=torch.Generator().manual_seed(step))
+        text = (begin + 3 * torch.arange(17)) % 64
+        main, further = decoder.losses(text[:, :-1], text[:, 1:])
+        optimiser.zero_grad()
+        (main + further[0]).backward()
+        optimiser.step()
+    assert main < 0.5
+    return decoder.eval()
+
+
+def requests(prompts: list[tuple[int, ...]], count: int, **sampling: object) -> list[Request]:
+    return [Request(f"r{i}", prompt, SamplingParams(max_tokens=count, seed=i, **sampling))  # type: ignore[arg-type]
+            for i, prompt in enumerate(prompts)]
+
+
+def both(decoder: Decoder, asked: list[Request], **options: float) -> tuple[Core, Core]:
+    """The same requests without and with speculation, which must give the same answers; the two engines after it."""
+    plain, drafting = Core(decoder, LIMITS), Core(decoder, LIMITS, Speculator(decoder, **options))
+    assert finish_all(plain, {0: list(asked)}) == finish_all(drafting, {0: list(asked)})
+    assert drafting.pages.free == drafting.pages.total
+    assert plain.stats().drafted == 0
+    return plain, drafting
+
+
+@pytest.mark.parametrize(("name", "sampling"), [
+    ("k-exaone", {"temperature": 0.0}),
+    ("k-exaone", {"temperature": 1.0}),
+    ("vaetki", {"temperature": 1.0, "top_p": 0.9, "repetition_penalty": 0.8, "frequency_penalty": -0.5}),
+])
+def test_answers_are_the_same_token_for_token(name: str, sampling: dict[str, object]) -> None:
+    prompts = [prompt_of(7) * 3, prompt_of(3) * 6, prompt_of(2), (5,) * 12]
+    _, drafting = both(tiny_decoder(name), requests(prompts, 20, **sampling), spare=1000.0)
+    assert drafting.stats().drafted > 0
+
+
+def test_an_mtp_layer_that_knows_its_model_saves_steps(trained: Decoder) -> None:
+    # No n-gram recurs within 60 tokens of the text that it has learnt, so all drafts are the layer's.
+    prompts = [tuple((3 * i + begin) % 64 for i in range(20)) for begin in (0, 10)]
+    plain, drafting = both(trained, requests(prompts, 40, temperature=0.0), spare=50.0)
+    stats = drafting.stats()
+    assert stats.accepted > 0.7 * stats.drafted > 0
+    assert stats.steps < 0.6 * plain.stats().steps
+    both(trained, requests(prompts, 30, temperature=2.0), spare=50.0)
+
+
+def test_drafts_leave_the_distribution_as_it_was() -> None:
+    """Chi-square of three tokens against the decoder's own joint probabilities; a draft stands about every second
+    time."""
+    decoder, kinds, count = tiny_decoder("k-exaone", seed=3), 3, 600
+    prompt = prompt_of(9)
+
+    @cache
+    def likeliest(tokens: tuple[int, ...]) -> tuple[list[int], list[float]]:
+        with torch.inference_mode():
+            best = decoder(torch.tensor([tokens]))[0, -1].double().div(8).topk(kinds)
+        return best.indices.tolist(), best.values.softmax(0).tolist()
+
+    class Likeliest:
+        """Drafts what the model likes best."""
+
+        def draft(self, works: list[Work], states_NC: Tensor, runner: Runner, pages: Pages) -> None:
+            for work in works:
+                tokens = tuple(work.sequence.tokens)
+                if work.sequence.missing == 1:
+                    first = likeliest(tokens)[0][0]
+                    work.sequence.drafts = [first, likeliest((*tokens, first))[0][0]]
+
+    expected: dict[tuple[int, ...], float] = {}
+    for places in product(range(kinds), repeat=3):
+        tokens, share = prompt, 1.0
+        for place in places:
+            ids, shares = likeliest(tokens)
+            tokens, share = (*tokens, ids[place]), share * shares[place]
+        expected[tokens[len(prompt):]] = share * count
+    core = Core(decoder, Limits(context=CONTEXT, tokens=4000, rows=200, budget=2000), Likeliest())
+    asked = [Request(f"r{i}", prompt, SamplingParams(max_tokens=3, seed=i, temperature=8.0, top_k=kinds))
+             for i in range(count)]
+    answers = finish_all(core, {0: asked})
+    stats = core.stats()
+    assert 0.2 * stats.drafted < stats.accepted < 0.9 * stats.drafted
+    seen = Counter(map(tuple, answers.values()))
+    assert set(seen) <= set(expected)
+    statistic = sum((seen[key] - share) ** 2 / share for key, share in expected.items())
+    freedom = len(expected) - 1
+    assert freedom == 26
+    assert statistic < 54.05  # the 0.999 quantile of chi-square with 26 degrees of freedom
+
+
+def test_lookup_goes_on_as_the_text_did_before() -> None:
+    lookup = Lookup()
+    assert lookup.draft([1, 2, 3], 4) == []
+    assert lookup.draft([1, 2, 3, 9, 8, 1, 2, 3], 2) == [9, 8]
+    assert lookup.draft([1, 2, 3, 9, 8, 1, 2, 3, 7, 1, 2, 3], 2) == [7, 1]  # the last time counts
+    assert Lookup().draft([5, 6, 5, 6, 5, 6], 5) == [5, 6, 5, 6, 5]
+    assert Lookup().draft([7, 7, 7], 3) == [7, 7, 7]
+
+
+def test_a_pace_grows_with_success_and_gives_up_what_never_stands() -> None:
+    pace = Pace(spare=8.0)
+    for _ in range(30):
+        drafted = pace.length(1, 8)
+        pace.note(drafted, drafted)
+    assert pace.length(1, 8) == 8
+    assert pace.length(64, 8) == 0
+    assert not pace.pays(64)
+    made = []
+    for _ in range(600):
+        drafted = pace.length(1, 8)
+        made.append(drafted)
+        if drafted:
+            pace.note(drafted, 0)
+    assert sum(made[100:]) <= 5
+    assert pace.pause >= 8 * PAUSE
+    assert np.max(made[100:]) == 1
+    for _ in range(pace.pause):  # a text that begins to repeat itself is noticed
+        if pace.length(1, 8):
+            pace.note(1, 1)
+    for _ in range(12):
+        drafted = max(1, pace.length(1, 8))
+        pace.note(drafted, drafted)
+    assert pace.length(1, 8) >= 2
+
+
+def test_a_request_can_do_without() -> None:
+    decoder = tiny_decoder("k-exaone")
+    core = Core(decoder, LIMITS, Speculator(decoder, spare=1000.0))
+    sampling = SamplingParams(max_tokens=20, temperature=0.0)
+    finish_all(core, {0: [Request("r", prompt_of(5) * 6, sampling, speculate=False)]})
+    assert core.stats().drafted == 0
