@@ -1,0 +1,1 @@
+"""Our decoder inside vLLM, for architectures that it lacks."""
