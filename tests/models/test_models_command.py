@@ -101,6 +101,15 @@ def test_a_name_may_be_in_capitals() -> None:
     assert run("show", "K-EXAONE-236B-A23B").stdout == run("show", "k-exaone").stdout
 
 
+@pytest.mark.parametrize("words", [["saving", "vaetki-20b-a2b"], ["cost", "vaetki-20b-a2b"],
+                                   ["compare", "vaetki-20b-a2b", "kogpt"]])
+def test_savings_beyond_the_models_own_context_are_marked(words: list[str]) -> None:
+    text = run(*words).stdout
+    assert "%*" in text
+    assert "* beyond the model's own context" in text
+    assert "*" not in run(words[0], "k-exaone").stdout
+
+
 def test_a_context_beyond_the_models_own_is_warned_of() -> None:
     done = run("cost", "kogpt-6b", "--context", "4096")
     assert done.returncode == 0

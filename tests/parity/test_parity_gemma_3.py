@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness import check
+import torch
+from harness import assert_close, check
+from published_weights import randomise
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
+import dokja
 from dokja.errors import DokjaError
+from dokja.models.decoder import Decoder
 from dokja.models.families import family
+from dokja.models.scaling import scaled
 from dokja.models.spec import Linear, Rope
 
 
@@ -34,6 +41,32 @@ def config(seed: int) -> Gemma3TextConfig:
 @pytest.mark.parametrize("seed", range(4))
 def test_logits_gradients_and_files(seed: int, tmp_path: Path) -> None:
     check(Gemma3ForCausalLM(config(seed)), tmp_path, length=23, seed=seed, zero_centred=True)
+
+
+@pytest.mark.parametrize("total", [300_000, 3_000_000])
+def test_a_small_27b_loads_in_transformers(total: int, tmp_path: Path) -> None:
+    """Its attention scale is a number of its own, of which transformers takes whole ones only."""
+    official = next(one.spec for one in family("gemma-3").releases if one.spec.name == "gemma-3-27b")
+    decoder = Decoder(scaled(official, total, context=64, vocab=97)).eval()
+    with torch.no_grad():
+        randomise(decoder.state_dict(), 1, zero_centred=True)
+        dokja.save(dokja.Model(decoder, family=family("gemma-3")), tmp_path / "ours")
+        published = json.loads((tmp_path / "ours" / "config.json").read_text())
+        assert published["query_pre_attn_scalar"] == round(168 / 128 * published["head_dim"])
+        ids = torch.randint(97, (2, 23), generator=torch.Generator().manual_seed(1))
+        theirs = Gemma3ForCausalLM.from_pretrained(tmp_path / "ours", dtype=torch.float32)
+        assert_close(decoder(ids), theirs(ids, use_cache=False).logits, "our files read by transformers")
+    assert dokja.load(tmp_path / "ours").spec.layers == decoder.spec.layers
+
+
+@pytest.mark.parametrize("change", [{"scale": 2.625**-0.5}, {"heads": 6}])
+def test_what_transformers_does_not_take_is_refused(change: dict[str, float]) -> None:
+    spec = scaled(family("gemma-3").spec, 300_000, context=64, vocab=97)
+    layers = tuple(replace(layer, mixer=replace(layer.mixer, **change)) for layer in spec.layers)  # type: ignore[arg-type]
+    layout = family("gemma-3").checkpoint
+    assert layout is not None
+    with pytest.raises(DokjaError, match="cannot be written as a Gemma 3"):
+        layout.write(replace(spec, layers=layers))
 
 
 def test_the_fields_of_the_released_files() -> None:

@@ -44,3 +44,21 @@ def make_folder(path: Path, name: str = "k-exaone", *, seed: int = 0, context: i
 def make_model(path: Path, name: str = "k-exaone", **options: Any) -> Model:
     """The same, loaded."""
     return load_folder(make_folder(path, name, **options))
+
+
+def make_talker(name: str = "k-exaone", *, context: int = 512, own: str | None = None) -> Model:
+    """A small random model that talks as its family's published ones do: template, reasoning, tools.
+
+    own: a chat template that came with the checkpoint.
+    """
+    chosen = family(name)
+    template = chosen.chat_template()
+    assert template is not None
+    marks = ("<|im_start|>", "<|im_end|>", "<|user|>", "<|assistant|>", "<|system|>", "<|endofturn|>")
+    words = tokenizer(tuple(dict.fromkeys((*marks, *template.syntax.special))))
+    model = Decoder(scaled(chosen.spec, 300_000, context=context, vocab=words.get_vocab_size()))
+    initialise(model, 3)
+    stop = tuple(index for mark in ("<|endoftext|>", "<|im_end|>", "<|endofturn|>")
+                 if (index := words.token_to_id(mark)) is not None)
+    files = {} if own is None else {"chat_template.jinja": own.encode()}
+    return Model(model.eval(), words, chosen, files=files, stop=stop)

@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import uvicorn
 
@@ -28,6 +28,7 @@ class Script:
         self.context = context or model.spec.context
         self.pause = 0.0
         self.fail: Exception | None = None
+        self.text_of: Callable[[Request], str] | None = None  # instead of `text`, by request
         self.asked: list[Request] = []
         self.given = 0
         self.running: set[Written] = set()
@@ -72,7 +73,8 @@ class Written:
     async def __aiter__(self) -> AsyncIterator[Step]:
         script, sampling = self.script, self.request.sampling
         try:
-            ids = script.model.tokenizer.encode(script.text, add_special_tokens=False).ids
+            ids = script.model.tokenizer.encode(script.text_of(self.request) if script.text_of else script.text,
+                                                    add_special_tokens=False).ids
             for number, token in enumerate(ids[: sampling.max_tokens]):
                 await asyncio.sleep(script.pause_of(self.request))
                 if self.cancelled:

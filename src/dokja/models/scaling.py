@@ -89,7 +89,10 @@ def _at_width(spec: ModelSpec, layers: tuple[Layer, ...], width: int, vocab: int
         return replace(layer, norms=norms, mixer=_shrink_mixer(layer.mixer, spec.width, width, context, stretch),
                        ffn=_shrink_ffn(layer.ffn, ratio, share))
 
+    # Gemma's multiplier of the embedding is the root of the width; others' are numbers of their own.
+    embedding_scale = width**0.5 if spec.embedding_scale == spec.width**0.5 else spec.embedding_scale
     return replace(spec, name=f"{spec.name}@{_short(total)}", vocab=vocab, width=width, context=context,
+                   embedding_scale=embedding_scale,
                    layers=tuple(map(shrink, layers)), mtp=tuple(map(shrink, spec.mtp)), unused=0,
                    skips=_shrink_skips(spec, len(layers)))
 
@@ -102,8 +105,7 @@ def _shrink_mixer(mixer: Mixer, official_width: int, width: int, context: int, s
         group = mixer.heads // mixer.kv_heads
         kv_heads = max(1, min(mixer.kv_heads, round(target / (group * HEAD_DIM))))
         head_dim = min(mixer.head_dim, _step(target / (group * kv_heads), 8))
-        # A scale that was stated (muP: 1 / head_dim) follows the head; an unstated one does by itself.
-        scale = None if mixer.scale is None else mixer.scale * mixer.head_dim / head_dim
+        scale = _shrink_scale(mixer.scale, mixer.head_dim, head_dim)
         if rope is not None and rope.dims is not None:
             rope = replace(rope, dims=_step(rope.dims * head_dim / mixer.head_dim, 2))
         return replace(mixer, heads=group * kv_heads, kv_heads=kv_heads, head_dim=head_dim, window=window, rope=rope,
@@ -118,6 +120,16 @@ def _shrink_mixer(mixer: Mixer, official_width: int, width: int, context: int, s
                    rope_dim=_step(mixer.rope_dim * v_dim / mixer.v_dim, 8),
                    q_rank=None if mixer.q_rank is None else max(HEAD_DIM, _step(mixer.q_rank * ratio, 8)),
                    kv_rank=max(HEAD_DIM, _step(mixer.kv_rank * ratio, 8)), window=window, rope=rope, indexer=None)
+
+
+def _shrink_scale(scale: float | None, official: int, head_dim: int) -> float | None:
+    """A scale that was stated follows the head; an unstated one does by itself.
+
+    muP's is 1 / head_dim; any other is one over the root of a whole number, as configs have it (Gemma 3 27B: 168).
+    """
+    if scale is None or scale * official == 1:
+        return scale and 1 / head_dim
+    return round(scale**-2 * head_dim / official) ** -0.5
 
 
 def _shrink_rank(rank: int, ratio: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import signal
 import socket
 import threading
@@ -16,16 +17,19 @@ from fastapi import FastAPI
 
 from ..errors import DokjaError
 
-GRACE = 3  # seconds that open connections get at the end
+AT_ONCE = 3  # seconds that answers get to end after Ctrl-C; a second one ends at once
 
 
-def serve(app: FastAPI, host: str = "127.0.0.1", port: int = 8300) -> None:
-    """Serve `app` until Ctrl-C or SIGTERM; port 0 takes a free one. A port in use raises DokjaError at once."""
+def serve(app: FastAPI, host: str = "127.0.0.1", port: int = 8300, *, grace: float = 30) -> None:
+    """Serve `app` until Ctrl-C or SIGTERM; port 0 takes a free one. A port in use raises DokjaError at once.
+
+    grace: seconds that answers get to end after SIGTERM, when nothing new is accepted any more.
+    """
     listening = _bind(host, port)
     port = listening.getsockname()[1]
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=math.ceil(grace))
     with listening, _quiet_signals(), warnings.catch_warnings():
         # NiceGUI looks at every live object to find the server; one of torch's complains about being looked at.
         warnings.filterwarnings("ignore", message=".*reduce_op", category=FutureWarning)
@@ -33,7 +37,7 @@ def serve(app: FastAPI, host: str = "127.0.0.1", port: int = 8300) -> None:
 
 
 class _Announcing(uvicorn.Server):
-    """Prints the address once requests are accepted."""
+    """Prints the address once requests are accepted; an impatient end after Ctrl-C."""
 
     def __init__(self, config: uvicorn.Config, url: str) -> None:
         super().__init__(config)
@@ -43,6 +47,11 @@ class _Announcing(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             print(f"Dokja serves at {self._url} (Ctrl-C ends it)", flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGINT:
+            self.config.timeout_graceful_shutdown = AT_ONCE
+        super().handle_exit(sig, frame)
 
 
 def _bind(host: str, port: int) -> socket.socket:

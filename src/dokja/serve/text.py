@@ -93,8 +93,12 @@ class Vocabulary:
         return piece.replace("▁", " ").encode()
 
     def text(self, token: int) -> str:
-        """The same as text, U+FFFD for what is no whole character."""
-        return self.data(token).decode("utf-8", errors="replace")
+        """The same as text; bytes that are no whole characters as OpenAI writes them: bytes:\\xec\\x84."""
+        data = self.data(token)
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
 
 
 def _alphabet() -> dict[str, int]:

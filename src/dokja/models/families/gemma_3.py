@@ -7,6 +7,7 @@ around zero (1 + w); GELU instead of SiLU; the embedding, which is the head too,
 
 from collections.abc import Collection
 
+from ...errors import DokjaError
 from ..chat.template import ChatTemplate
 from ..checkpoint import llama
 from ..checkpoint.config import (
@@ -83,13 +84,15 @@ def _write(spec: ModelSpec) -> Config:
     assert local.rope
     assert everywhere.rope
     scalar = local.head_dim if local.scale is None else local.scale**-2
+    if abs(scalar - round(scalar)) > 1e-6 or spec.width % local.heads:
+        raise DokjaError(f"{spec.name} cannot be written as a Gemma 3: transformers wants a query_pre_attn_scalar "
+                         f"({scalar:.6g}) that is whole and a width ({spec.width}) that {local.heads} heads divide")
     config = {
         **write_model(spec), **write_attention(local), **write_rope(everywhere.rope),
         "rope_local_base_freq": local.rope.theta, "sliding_window": local.window,
         "layer_types": layer_types(spec.layers),
         "intermediate_size": ffn.width, "hidden_activation": "gelu_pytorch_tanh",
-        # transformers takes whole numbers only, and every release has one.
-        "query_pre_attn_scalar": round(scalar) if abs(scalar - round(scalar)) < 1e-6 else scalar,
+        "query_pre_attn_scalar": round(scalar),
     }
     del config["hidden_act"]  # the field is called hidden_activation here
     return config

@@ -100,20 +100,25 @@ def billed(found: Bill, savings: list[Saving]) -> list[str]:
                                  f"{more:.2%} to the KV cache.", columns)]
     if not any(one.cache for one in savings):
         return [*lines, "", *paragraph("Every layer is global: there are no windows to save by.", columns)]
-    return [*lines, "", *paragraph("Saved by its windows, against the same model with every layer global",
-                                   columns), *fitted(saving_rows(savings), columns, right=range(1, 5), indent=2)]
+    return [*lines, "", *_savings("Saved by its windows, against the same model with every layer global", savings,
+                                  found.spec)]
+
+
+def _savings(heading: str, savings: list[Saving], spec: ModelSpec) -> list[str]:
+    columns = width()
+    beyond = [f"  {BEYOND['en']}"] if any(one.context > spec.context for one in savings) else []
+    return [*paragraph(heading, columns or 120),
+            *fitted(saving_rows(savings, spec), columns, right=range(1, 5), indent=2), *beyond]
 
 
 def saved(spec: ModelSpec, other: ModelSpec | None, savings: list[Saving]) -> list[str]:
     """One model's savings, against another or against itself with every layer global."""
-    columns = width()
-    lines = [*paragraph(f"{spec.name} against {other.name if other else 'itself with every layer global'}",
-                        columns or 120), *fitted(saving_rows(savings), columns, right=range(1, 5), indent=2)]
+    lines = _savings(f"{spec.name} against {other.name if other else 'itself with every layer global'}", savings, spec)
     if other is None:
         reached = [(words, reached_at(spec, 0.7, part)) for part, words in (("cache", "of the KV cache"),
                                                                             ("attention", "of attention FLOPs"))]
         for words, tokens in reached:
-            lines += paragraph(f"70 % {words} is saved from {tokens:,} tokens on", columns or 120) if tokens else []
+            lines += paragraph(f"70 % {words} is saved from {tokens:,} tokens on", width() or 120) if tokens else []
     return lines
 
 

@@ -99,10 +99,11 @@ SAVED: dict[str, dict[Lang, str]] = {
 }
 
 
-def saving_rows(savings: Sequence[Saving]) -> list[Row]:
-    """One model's savings: a row a kind, a column a context."""
-    return [("saved", *(f"{one.context // 1024}K" for one in savings)),
-            *((words["en"], *(_percent(getattr(one, part), 4) for one in savings)) for part, words in SAVED.items())]
+def saving_rows(savings: Sequence[Saving], spec: ModelSpec) -> list[Row]:
+    """One model's savings: a row a kind, a column a context; `*` marks a context beyond the model's own."""
+    return [("saved", *(f"{one.context // 1024}K " for one in savings)),
+            *((words["en"], *(marked(_percent(getattr(one, part), 4), spec, one.context) for one in savings))
+              for part, words in SAVED.items())]
 
 
 def saving_table(found: Sequence[Entry]) -> list[Row]:

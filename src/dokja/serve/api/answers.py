@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,13 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from ...errors import DokjaError
-from ..errors import DeadlineError, RequestError, UnavailableError
+from ..errors import BrokenError, DeadlineError, RequestError, UnavailableError
 from ..service import Answer, Content, End, Piece, Reasoning, TokenText, ToolCallDelta
 from .context import Context
 from .shapes import MARK
+
+log = logging.getLogger("dokja.serve")
+FAILED = BrokenError("the server failed on this request: its log says why", code="internal_error")
 
 
 @dataclass
@@ -120,6 +124,9 @@ def streamed(events: AsyncIterator[str], answers: Sequence[Answer]) -> Streaming
                 yield text
         except DokjaError as error:
             yield event(error_body(error))
+        except Exception:
+            log.exception("an answer failed")
+            yield event(error_body(FAILED))
         finally:  # also when the client has gone: the server cancels this generator
             for answer in answers:
                 answer.stop()

@@ -160,10 +160,10 @@ def _choice(index: int, one: _One, gathered: Gathered, body: CompletionRequest) 
 
 def _logprobs(tokens: Sequence[TokenText | None], offset: int) -> dict[str, Any]:
     """The four lists of the completions API; the first token of an echoed prompt has no log-probability."""
-    offsets = []
+    offsets, data = [], b""
     for token in tokens:
-        offsets.append(offset)
-        offset += len(token.text) if token else 0
+        offsets.append(offset + len(data.decode("utf-8", errors="ignore")))
+        data += token.data if token else b""
     return {"tokens": [token.text if token else "" for token in tokens],
             "token_logprobs": [max(token.logprob, -9999.0) if token else None for token in tokens],
             "top_logprobs": [{other.text: max(other.logprob, -9999.0) for other in token.top} if token else None

@@ -52,7 +52,7 @@ class Gate:
             if message["type"] == "http.request":
                 read += len(message.get("body", b""))
                 if read > self._settings.body_limit:
-                    raise TooLargeError(f"the request is over {self._settings.body_limit // 1024:,} KiB: send fewer or "
+                    raise TooLargeError(f"the request is over {self._settings.body_limit:,} bytes: send fewer or "
                                         "shorter messages")
             return message
 

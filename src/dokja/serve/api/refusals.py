@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ...errors import DokjaError
-from ..errors import BadRequestError, BrokenError, MalformedError, RequestError, UnavailableError, UnknownError
-from .answers import error_body
+from ..errors import BadRequestError, MalformedError, RequestError, UnavailableError, UnknownError
+from .answers import FAILED, error_body
 from .gate import error_headers
 
 log = logging.getLogger("dokja.serve")
@@ -42,7 +42,7 @@ def add_refusals(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> JSONResponse:
         log.error("a request failed", exc_info=error)
-        return _answer(BrokenError("the server failed on this request: its log says why", code="internal_error"))
+        return _answer(FAILED)
 
 
 def _answer(error: RequestError) -> JSONResponse:
