@@ -53,6 +53,8 @@ def write(matcher: Matcher, seed: int, most: int = 400, forced: bool = False) ->
                 return TOKENIZER.decode(ids)
             ids.append(token)
             matcher.accept(token)
+            if matcher.error is not None:
+                raise matcher.error
             if matcher.done:
                 return TOKENIZER.decode(ids)
             if i < len(drafts) and drafts[i] != token:

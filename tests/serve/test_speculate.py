@@ -21,7 +21,7 @@ from dokja.serve.engine.sizing import Limits
 from dokja.serve.engine.speculate import PAUSE, Lookup, Pace, Speculator
 from dokja.serve.engine.types import Request, SamplingParams
 
-LIMITS = Limits(context=CONTEXT, tokens=900, rows=8, budget=32)
+LIMITS = Limits(context=CONTEXT, tokens=900, rows=8, budget=32, mtp=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def requests(prompts: list[tuple[int, ...]], count: int, **sampling: object) -> 
 
 def both(decoder: Decoder, asked: list[Request], **options: float) -> tuple[Core, Core]:
     """The same requests without and with speculation, which must give the same answers; the two engines after it."""
-    plain, drafting = Core(decoder, LIMITS), Core(decoder, LIMITS, Speculator(decoder, **options))
+    plain, drafting = Core(decoder, LIMITS), Core(decoder, LIMITS, Speculator(decoder, mtp=True, **options))
     assert finish_all(plain, {0: list(asked)}) == finish_all(drafting, {0: list(asked)})
     assert drafting.pages.free == drafting.pages.total
     assert plain.stats().drafted == 0

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.decoder import Decoder
+from ..errors import BadRequestError
+from .grammar import Mask, Matcher
 from .pages import Pages, kinds_of
 from .runner import Runner
 from .sampler import Choice, Counts, Row, logprobs, sample
@@ -25,6 +27,9 @@ class Embedding:
     """The answer to a prompt whose states were asked for."""
 
     values: list[float]
+
+
+Event = Step | Embedding | BadRequestError  # the last where a grammar turns out to be too much work
 
 
 class Drafter(Protocol):
@@ -59,10 +64,10 @@ class Core:
         """All that are at work or wait, the oldest first."""
         return sorted((*self.scheduler.running, *self.scheduler.waiting), key=lambda one: one.number)
 
-    def add(self, request: Request, *, embed: bool = False) -> Sequence:
-        """Put a request at the end of the queue."""
+    def add(self, request: Request, *, embed: bool = False, matcher: Matcher | None = None) -> Sequence:
+        """Put a request at the end of the queue. matcher: at the start of its grammar, where it has one."""
         sequence = Sequence(self._arrivals, request, list(request.prompt), Counts(request.prompt),
-                            pooled=[] if embed else None)
+                            pooled=[] if embed else None, matcher=matcher)
         self._arrivals += 1
         if request.sampling.prompt_logprobs is not None:
             sequence.prompt_logprobs = [None]
@@ -78,7 +83,7 @@ class Core:
                        pages_free=self.pages.free, pages_total=self.pages.total, kv_bytes=4 * self.pages.values,
                        preempted=self.scheduler.preempted)
 
-    def step(self) -> list[tuple[Sequence, Step | Embedding]]:
+    def step(self) -> list[tuple[Sequence, Event]]:
         """Run one step of the network, if there is anything to do, and say by what the answers grew.
 
         An answer that ends is removed.
@@ -92,7 +97,7 @@ class Core:
         events = self._extend(ends, self._choose(works, ends, states))
         events += self._embeddings(works, states)
         self._count(works, events)
-        over = [sequence for sequence, event in events if isinstance(event, Embedding) or event.finish is not None]
+        over = [sequence for sequence, event in events if not isinstance(event, Step) or event.finish is not None]
         self.scheduler.advance(works)
         if self.drafter is not None:
             self._draft(works, states, over)
@@ -115,6 +120,8 @@ class Core:
             # The last token of an answer needs no draft: it is chosen after all that are checked.
             room = min(most - len(sequence.answer), self.context - len(sequence.tokens)) - 1
             sequence.drafts = sequence.drafts[: max(0, room)]
+            if sequence.matcher is not None:
+                sequence.drafts = sequence.drafts[: sequence.matcher.allowed(sequence.drafts)]
 
     def _choose(self, works: list[Work], ends: list[Work], states: Tensor) -> list[Choice]:
         """A token for every place after the known tokens and drafts of the works that reach that far."""
@@ -124,18 +131,20 @@ class Core:
                 continue
             sequence = work.sequence
             answered = len(sequence.tokens) - len(sequence.request.prompt)
+            masks = _masks(sequence)
             for i in range(work.drafts + 1):
                 places.append(end - work.drafts - 1 + i)
-                rows.append(Row(sequence.request.sampling, answered + i, sequence.counts, sequence.drafts[:i]))
+                rows.append(Row(sequence.request.sampling, answered + i, sequence.counts, sequence.drafts[:i],
+                                masks[i] if i < len(masks) else None))
         return sample(self.runner.logits(states[places]), rows) if rows else []
 
-    def _extend(self, ends: list[Work], choices: list[Choice]) -> list[tuple[Sequence, Step | Embedding]]:
+    def _extend(self, ends: list[Work], choices: list[Choice]) -> list[tuple[Sequence, Event]]:
         """Take the chosen tokens as far as drafts foresaw them, and one more.
 
         Each token is what the model's own distribution gives to (seed, place) after the tokens before it, so drafts
         change how soon an answer comes, never what it is.
         """
-        events: list[tuple[Sequence, Step | Embedding]] = []
+        events: list[tuple[Sequence, Event]] = []
         left = iter(choices)
         for work in ends:
             sequence, sampling = work.sequence, work.sequence.request.sampling
@@ -154,9 +163,17 @@ class Core:
                 taken.append(choice)
                 sequence.tokens.append(choice.token)
                 sequence.counts.add(choice.token)
-                if len(sequence.answer) == sampling.max_tokens or len(sequence.tokens) == self.context:
+                if sequence.matcher is not None:
+                    sequence.matcher.accept(choice.token)
+                    if sequence.matcher.done:
+                        finish = "stop"
+                if not finish and (len(sequence.answer) == sampling.max_tokens
+                                   or len(sequence.tokens) == self.context):
                     finish = "length"
             sequence.drafts = []
+            if sequence.matcher is not None and sequence.matcher.error is not None:
+                events.append((sequence, sequence.matcher.error))
+                continue
             events.append((sequence, Step(tuple(choice.token for choice in taken),
                                           tuple(choice.logprob for choice in taken if choice.logprob), finish)))
         return events
@@ -176,9 +193,9 @@ class Core:
                 rows = self.runner.logits(states[begin + shift : stop + shift])
                 found.extend(logprobs(rows, request.prompt[begin + 1 : stop + 1], top))
 
-    def _embeddings(self, works: list[Work], states: Tensor) -> list[tuple[Sequence, Step | Embedding]]:
+    def _embeddings(self, works: list[Work], states: Tensor) -> list[tuple[Sequence, Event]]:
         """Mean states of the prompts that are through, of length 1."""
-        events: list[tuple[Sequence, Step | Embedding]] = []
+        events: list[tuple[Sequence, Event]] = []
         for work, end in zip(works, _ends(works), strict=True):
             pooled = work.sequence.pooled
             if pooled is None:
@@ -192,7 +209,7 @@ class Core:
                 events.append((work.sequence, Embedding(F.normalize(mean, dim=0).tolist())))
         return events
 
-    def _count(self, works: list[Work], events: list[tuple[Sequence, Step | Embedding]]) -> None:
+    def _count(self, works: list[Work], events: list[tuple[Sequence, Event]]) -> None:
         new = [sequence for sequence, _ in events if not sequence.counted]
         for sequence in new:
             sequence.counted = True
@@ -204,6 +221,12 @@ class Core:
             cached_tokens=was.cached_tokens + sum(sequence.cached or 0 for sequence in new),
             drafted=was.drafted + sum(work.drafts for work in works),
             accepted=self._accepted)
+
+
+def _masks(sequence: Sequence) -> list[Mask]:
+    """What its grammar allows at the next place and behind its drafts."""
+    matcher = sequence.matcher
+    return [] if matcher is None else matcher.masks(sequence.drafts, sequence.request.sampling.stop)
 
 
 def _ends(works: list[Work]) -> list[int]:

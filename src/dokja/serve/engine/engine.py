@@ -8,31 +8,36 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
+from functools import cached_property
 
 from ...models.model import Model
 from ..errors import BadRequestError, BusyError, UnavailableError
 from .core import Core, Embedding
+from .grammar import Grammars, Matcher
 from .scheduler import Sequence as Running
 from .sizing import Limits
+from .speculate import Speculator
 from .stream import Event, Stream, hand_over
 from .types import Finish, Request, SamplingParams, Stats, Step
 
 Sink = Stream | Future[list[float]]
+Arrival = tuple[Request, Sink, Matcher | None]
 
 
 class Engine:
     """One model, many requests at once (`types.TokenEngine`).
 
-    queue: how many requests may wait besides the `limits.rows` that run. clock: what deadlines are compared with.
-    Requests are taken in between steps, in the order of `submit`.
+    queue: how many requests may wait besides the `limits.rows` that run. speculate: whether tokens are drafted, which
+    changes no answer. clock: what deadlines are compared with. Requests are taken in between steps, in the order of
+    `submit`.
     """
 
-    def __init__(self, model: Model, limits: Limits, *, queue: int = 256,
+    def __init__(self, model: Model, limits: Limits, *, queue: int = 256, speculate: bool = True,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.model, self.context = model, limits.context
-        self._core = Core(model.decoder, limits)
+        self._core = Core(model.decoder, limits, Speculator(model.decoder, mtp=limits.mtp) if speculate else None)
         self._clock, self._most = clock, limits.rows + queue
-        self._arrivals: deque[tuple[Request, Sink]] = deque()
+        self._arrivals: deque[Arrival] = deque()
         self._cancelled: list[Stream] = []
         self._gone: set[Stream] = set()
         self._sinks: dict[Running, Sink] = {}
@@ -45,8 +50,10 @@ class Engine:
 
     def submit(self, request: Request) -> Stream:
         self._check(request)
+        grammar = request.sampling.grammar
+        matcher = self._grammars.matcher(grammar) if grammar is not None else None
         stream = Stream(request, self._cancel)
-        self._enter([(request, stream)])
+        self._enter([(request, stream, matcher)])
         return stream
 
     async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -55,7 +62,7 @@ class Engine:
         for request in requests:
             self._check(request)
         futures: list[Future[list[float]]] = [Future() for _ in requests]
-        self._enter(list(zip(requests, futures, strict=True)))
+        self._enter([(request, future, None) for request, future in zip(requests, futures, strict=True)])
         return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
 
     def stats(self) -> Stats:
@@ -67,6 +74,13 @@ class Engine:
             self._closed = True
             self._changed.notify()
         self._worker.join()
+
+    @cached_property
+    def _grammars(self) -> Grammars:
+        if self.model.tokenizer is None:
+            raise BadRequestError("structured output needs the model's tokenizer.json, and it came without one",
+                                  param="response_format")
+        return Grammars(self.model.tokenizer, self.model.spec.vocab)
 
     def _check(self, request: Request) -> None:
         length, vocab = len(request.prompt), self.model.spec.vocab
@@ -80,7 +94,7 @@ class Engine:
         if request.adapter is not None:
             raise BadRequestError(f"there is no adapter {request.adapter!r}", param="model", code="model_not_found")
 
-    def _enter(self, arrivals: list[tuple[Request, Sink]]) -> None:
+    def _enter(self, arrivals: list[Arrival]) -> None:
         with self._changed:
             if self._closed:
                 raise UnavailableError("the engine is closed")
@@ -114,8 +128,8 @@ class Engine:
         with self._changed:
             while not (self._closed or self._arrivals or self._cancelled or self._sinks):
                 self._changed.wait()
-            for request, sink in self._arrivals:
-                self._sinks[self._core.add(request, embed=isinstance(sink, Future))] = sink
+            for request, sink, matcher in self._arrivals:
+                self._sinks[self._core.add(request, embed=isinstance(sink, Future), matcher=matcher)] = sink
             self._arrivals.clear()
             self._gone, self._cancelled = set(self._cancelled), []
             return not self._closed

@@ -71,10 +71,20 @@ class Grammars:
 
 
 class Matcher:
-    """One answer on its way through a grammar. `accept` every token that was chosen by a mask, until `done`."""
+    """One answer on its way through a grammar. `accept` every token that was chosen by a mask, until `done`.
+
+    error: set once the grammar takes more work than the limits of this module allow; it cannot be followed then.
+    """
 
     def __init__(self, matcher: LLMatcher, end: int, vocab: int) -> None:
         self._matcher, self._end, self._vocab = matcher, end, vocab
+
+    @property
+    def error(self) -> BadRequestError | None:
+        if not self._matcher.is_error():
+            return None
+        return BadRequestError(f"the grammar cannot be followed any further ({_sentence(self._matcher.get_error())}): "
+                               "make it simpler", param="response_format", code="invalid_grammar")
 
     @property
     def done(self) -> bool:
@@ -85,14 +95,11 @@ class Matcher:
         """Ids allowed at the next place and behind each of the drafts, one bit an id, as `sampler.Row.mask` has them.
 
         There are fewer masks than drafts + 1 where the grammar forbids a draft or ends: what is behind cannot be
-        reached. The ids of `stop` are allowed where the answer may end, nowhere else. BadRequestError when this
-        takes more work than the limits of the module allow.
+        reached. The ids of `stop` are allowed where the answer may end, nowhere else.
         """
         found = [self._mask(stop)]
         taken = 0
-        for draft in drafts:
-            if self._matcher.validate_tokens([draft]) == 0:
-                break
+        for draft in drafts[: self.allowed(drafts)]:
             self._matcher.consume_token(draft)
             taken += 1
             if self.done:
@@ -103,22 +110,19 @@ class Matcher:
         return found
 
     def accept(self, token: int) -> None:
-        """The answer goes on with a token that the mask allowed and does not end it; BadRequestError as `masks`."""
-        if not self._matcher.consume_token(token):
-            raise self._stuck()
+        """The answer goes on with a token that the mask allowed and that does not end it."""
+        self._matcher.consume_token(token)
+
+    def allowed(self, drafts: Sequence[int]) -> int:
+        """How many of the drafts the grammar allows, one after another."""
+        return self._matcher.validate_tokens(list(drafts))
 
     def forced(self) -> list[int]:
         """The tokens that write the only text which may come next, none where there is a choice: good drafts."""
         return [token for token in self._matcher.compute_ff_tokens() if token != self._end]
 
-    def _stuck(self) -> BadRequestError:
-        return BadRequestError(f"the grammar cannot be followed any further ({_sentence(self._matcher.get_error())}): "
-                               "make it simpler", param="response_format", code="invalid_grammar")
-
     def _mask(self, stop: Sequence[int]) -> Mask:
         mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        if self._matcher.is_error():
-            raise self._stuck()
         out = np.zeros(-(-self._vocab // 8), np.uint8)
         out[: min(len(out), len(mask))] = mask[: len(out)]
         for token in (self._end, *stop):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from .grammar import Matcher
 from .pages import PAGE, Pages, extend_keys
 from .sampler import Counts
 from .types import Request, TokenLogprob
@@ -22,7 +23,7 @@ class Sequence:
     drafts: guesses at what follows, checked with its next step; row: of the page tables, None while it waits; keys: of
     its full pages; cached: what the prefix cache gave at first; pooled: the states of its prompt so far, where they
     are what is asked for (an embedding); prompt_logprobs: as in `types.Generation`; counted: whether it is in the
-    statistics.
+    statistics; matcher: of its grammar.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Sequence:
     pooled: list[Tensor] | None = None
     prompt_logprobs: list[TokenLogprob | None] | None = None
     counted: bool = False
+    matcher: Matcher | None = None
 
     @property
     def answer(self) -> list[int]:

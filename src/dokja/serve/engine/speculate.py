@@ -28,6 +28,7 @@ from .scheduler import Work
 
 NGRAMS = (3, 2)
 DECAY = 0.9  # weight of a draft's outcome against that of the next
+FORCED = 16  # drafts, where a grammar leaves no choice
 MARGIN = 1.25  # how much better than its cost a draft must look
 PAUSE, LONGEST_PAUSE = 8, 512  # steps without drafts before one is tried again; doubled with every failure
 HOPELESS = 64  # a pause past this, and the MTP layer follows no more
@@ -99,9 +100,10 @@ class Pace:
 class _State:
     """One sequence: its paces, whose drafts are being checked, and up to where the MTP layer has followed."""
 
-    lookup: Lookup
+    forced_pace: Pace
     lookup_pace: Pace
     layer_pace: Pace | None
+    lookup: Lookup = field(default_factory=Lookup)
     source: Pace | None = None
     followed: int | None = None
 
@@ -124,14 +126,15 @@ class _Tip:
 class Speculator:
     """Drafts for the sequences of one engine (`core.Drafter`); for its worker's thread.
 
-    most: drafts per sequence and step. spare: see `Pace`. Only the first MTP layer is used, on its own states after
-    the first draft: what K-EXAONE, EXAONE 4.5 and DeepSeek-V3 publish has one.
+    mtp: whether MTP layers may draft, which needs `Limits.mtp`. most: drafts per sequence and step. spare: see `Pace`.
+    Only the first MTP layer is used, on its own states after the first draft: what K-EXAONE, EXAONE 4.5 and
+    DeepSeek-V3 publish has one. What a grammar forces is drafted before all else.
     """
 
-    def __init__(self, decoder: Decoder, *, most: int = 4, spare: float = 8.0) -> None:
+    def __init__(self, decoder: Decoder, *, mtp: bool = False, most: int = 4, spare: float = 8.0) -> None:
         self.most, self.spare = most, spare
         self.share: float | None = None  # of a step, that a draft of the MTP layer takes; None without one
-        if len(decoder.mtp):
+        if mtp and len(decoder.mtp):
             head = decoder.head.weight.numel()
             trunk, own = (sum(weight.numel() for weight in part.parameters())
                           for part in (decoder.layers, decoder.mtp[0]))
@@ -148,6 +151,10 @@ class Speculator:
         wanted: dict[Running, int] = {}
         for sequence in decoding:
             state = self._state(sequence)
+            forced = sequence.matcher.forced()[:FORCED] if sequence.matcher is not None else []
+            if length := state.forced_pace.length(running, len(forced)):
+                sequence.drafts, state.source = forced[:length], state.forced_pace
+                continue
             layers = state.layer_pace.length(running, self.most) if sequence in tips and state.layer_pace else 0
             found = state.lookup.draft(sequence.tokens, self.most) if state.lookup_pace.pays(running) else []
             length = state.lookup_pace.length(running, len(found)) if found else 0
@@ -160,7 +167,7 @@ class Speculator:
     def _state(self, sequence: Running) -> _State:
         if sequence not in self._states:
             layer = None if self.share is None else Pace(self.spare, self.share)
-            self._states[sequence] = _State(Lookup(), Pace(self.spare), layer)
+            self._states[sequence] = _State(Pace(self.spare), Pace(self.spare), layer)
         return self._states[sequence]
 
     def _learn(self, works: list[Work]) -> None:
