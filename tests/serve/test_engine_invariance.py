@@ -7,54 +7,27 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
-import torch
 from engine_models import CONTEXT, prompt_of, tiny_decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
 
+from dokja.models import native as training_kernels
 from dokja.models.decoder import Decoder
 from dokja.models.families import FAMILIES
-from dokja.models.ffn import MixtureOfExperts
+from dokja.serve import native
 from dokja.serve.engine.core import Core
 from dokja.serve.engine.scheduler import Sequence, Work
 from dokja.serve.engine.sizing import Limits
 from dokja.serve.engine.types import Request, SamplingParams, Step, TokenLogprob
+from dokja.serve.quantise import prepare
+from dokja.serve.weights import Kind
 
 Answer = tuple[list[int], list[TokenLogprob]]
 
 
-class RowByRow(nn.Module):
-    """A module whose rows never meet."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    @property
-    def weight(self) -> Tensor:
-        return self.inner.weight  # type: ignore[return-value]
-
-    bias = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows = [self.inner(row[None]) for row in x.flatten(0, -2)]
-        return torch.cat(rows).unflatten(0, x.shape[:-1])
-
-
-def row_by_row(module: nn.Module) -> None:
-    """Swap the matrices of a decoder: their own invariance is not what is tested here."""
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.Linear | MixtureOfExperts):
-            setattr(module, name, RowByRow(child))
-        else:
-            row_by_row(child)
-
-
-def rowwise(name: str) -> Decoder:
-    decoder = tiny_decoder(name)
-    row_by_row(decoder)
-    return decoder
+def served(name: str, kind: Kind) -> Decoder:
+    """A tiny decoder with the weights that serving reads."""
+    return prepare(tiny_decoder(name), kind)
 
 
 def random_requests(seed: int, count: int) -> list[Request]:
@@ -95,10 +68,9 @@ def take(events: list[tuple[Sequence, object]], answers: dict[str, Answer]) -> N
 ROOMY = Limits(context=CONTEXT, tokens=2048, rows=8, budget=CONTEXT, prefix_cache=False)
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "indexed"])
-def test_an_answer_does_not_depend_on_what_shares_its_steps(name: str) -> None:
-    """Alone in whole prompts without a prefix cache, against crowds in small chunks, few pages and shared prefixes."""
-    decoder, requests = rowwise(name), random_requests(0, 8)
+def check(decoder: Decoder, count: int) -> None:
+    """Alone in whole prompts without a prefix cache, against a crowd in small chunks, few pages, shared prefixes."""
+    requests = random_requests(0, count)
     alone = {request.id: run(Core(decoder, ROOMY), [(0, request)])[request.id] for request in requests}
     tight = Core(decoder, Limits(context=CONTEXT, tokens=CONTEXT + 64, rows=5, budget=19))
     draws = random.Random(1)
@@ -108,10 +80,23 @@ def test_an_answer_does_not_depend_on_what_shares_its_steps(name: str) -> None:
     assert stats.cached_tokens > 0
 
 
+@pytest.mark.parametrize(("name", "kind"), [*((name, "fp32") for name in [*FAMILIES, "indexed"]),
+                                            ("k-exaone", "int8"), ("vaetki", "int8"), ("gemma-3", "int4")])
+def test_an_answer_does_not_depend_on_what_shares_its_steps(name: str, kind: Kind) -> None:
+    check(served(name, kind), 8)
+
+
+@pytest.mark.parametrize("name", ["k-exaone", "ax-k2", "gpt-oss", "kogpt"])
+def test_nor_does_it_without_kernels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "library", lambda: None)
+    with training_kernels.off():
+        check(served(name, "fp32"), 4)
+
+
 @pytest.fixture(scope="module")
 def hybrid() -> tuple[Decoder, dict[str, Request], dict[str, Answer]]:
     """A decoder with windows and global layers, requests, and their answers alone."""
-    decoder, requests = rowwise("k-exaone"), random_requests(3, 10)
+    decoder, requests = served("k-exaone", "int8"), random_requests(3, 10)
     answers = {request.id: run(Core(decoder, ROOMY), [(0, request)])[request.id] for request in requests}
     return decoder, {request.id: request for request in requests}, answers
 
