@@ -12,6 +12,7 @@ from torch import Tensor
 from ...models.decoder import Decoder
 from ..errors import BadRequestError
 from .grammar import Mask, Matcher
+from .lora import Adapters
 from .pages import Pages, kinds_of
 from .runner import Runner
 from .sampler import Choice, Counts, Row, logprobs, sample
@@ -47,14 +48,18 @@ class Drafter(Protocol):
 class Core:
     """Sequences at work on one decoder. For one thread; the same calls give the same answers, bit for bit."""
 
-    def __init__(self, decoder: Decoder, limits: Limits, drafter: Drafter | None = None) -> None:
+    def __init__(self, decoder: Decoder, limits: Limits, drafter: Drafter | None = None,
+                 adapters: Adapters | None = None) -> None:
+        """adapters: of LoRA, which are put into the decoder."""
+        if adapters is not None:
+            adapters.install(decoder)
         self.drafter = drafter
         kinds = kinds_of(decoder.spec, mtp=limits.mtp)
         self.context = limits.context
         self.pages = Pages(kinds, page_totals(kinds, limits), limits.rows, limits.context)
         self.scheduler = Scheduler(self.pages, rows=limits.rows, budget=limits.budget,
                                    prefix_cache=limits.prefix_cache)
-        self.runner = Runner(decoder, self.pages, limits.context)
+        self.runner = Runner(decoder, self.pages, limits.context, adapters.step if adapters is not None else None)
         self._arrivals = 0
         self._counted = Stats()
         self._accepted = 0

@@ -14,6 +14,7 @@ from ...models.model import Model
 from ..errors import BadRequestError, BusyError, UnavailableError
 from .core import Core, Embedding
 from .grammar import Grammars, Matcher
+from .lora import Adapters
 from .scheduler import Sequence as Running
 from .sizing import Limits
 from .speculate import Speculator
@@ -28,14 +29,16 @@ class Engine:
     """One model, many requests at once (`types.TokenEngine`).
 
     queue: how many requests may wait besides the `limits.rows` that run. speculate: whether tokens are drafted, which
-    changes no answer. clock: what deadlines are compared with. Requests are taken in between steps, in the order of
-    `submit`.
+    changes no answer. adapters: of LoRA, which requests name. clock: what deadlines are compared with. Requests are
+    taken in between steps, in the order of `submit`.
     """
 
     def __init__(self, model: Model, limits: Limits, *, queue: int = 256, speculate: bool = True,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 adapters: Adapters | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.model, self.context = model, limits.context
-        self._core = Core(model.decoder, limits, Speculator(model.decoder, mtp=limits.mtp) if speculate else None)
+        self.adapters = adapters.names if adapters is not None else ()
+        drafter = Speculator(model.decoder, mtp=limits.mtp) if speculate else None
+        self._core = Core(model.decoder, limits, drafter, adapters)
         self._clock, self._most = clock, limits.rows + queue
         self._arrivals: deque[Arrival] = deque()
         self._cancelled: list[Stream] = []
@@ -91,7 +94,7 @@ class Engine:
                                   "answer included: shorten it", param="prompt", code="context_length_exceeded")
         if not all(0 <= token < vocab for token in request.prompt):
             raise BadRequestError(f"a token id of the prompt is outside the vocabulary of {vocab:,}", param="prompt")
-        if request.adapter is not None:
+        if request.adapter is not None and request.adapter not in self.adapters:
             raise BadRequestError(f"there is no adapter {request.adapter!r}", param="model", code="model_not_found")
 
     def _enter(self, arrivals: list[Arrival]) -> None:

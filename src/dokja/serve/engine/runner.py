@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...models.decoder import Decoder
+from .lora import Step
 from .paged import PagedCache, Places
 from .pages import Pages
 from .scheduler import Work
@@ -16,8 +17,8 @@ from .scheduler import Work
 class Runner:
     """Runs a decoder over paged caches. Methods are for one thread."""
 
-    def __init__(self, decoder: Decoder, pages: Pages, context: int) -> None:
-        self.decoder = decoder.eval()
+    def __init__(self, decoder: Decoder, pages: Pages, context: int, adapters: Step | None = None) -> None:
+        self.decoder, self.adapters = decoder.eval(), adapters
         self.cache = PagedCache(pages, context)
         self.trunk = self.cache.layers[: len(decoder.layers)]
 
@@ -36,6 +37,8 @@ class Runner:
             positions += range(work.begin, work.begin + work.count)
         at = Places.of(rows, positions)
         self.cache.place(at)
+        if self.adapters is not None:
+            self.adapters.place([work.sequence.request.adapter for work in works for _ in range(work.count)])
         hidden = self.decoder.hidden(torch.tensor([ids]), self.trunk, at.position_N[None])
         return self.decoder.norm(hidden)[0]
 
