@@ -139,24 +139,46 @@ def season_serve(home: Home = HOME, host: Annotated[str, typer.Option(help="Addr
 
 
 @app.command("serve")
-def serve(models: Annotated[list[Path], typer.Argument(help="Model folders; the first is the default model.")],
-          host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
-          port: Annotated[int, typer.Option(help="Port to serve on.")] = 8300) -> None:
-    """Serve model folders: a chat page and an OpenAI-compatible API.
+def serve(
+    models: Annotated[list[str], typer.Argument(help="Folders, .gguf files, owner/name on the hub or release names; "
+                                                     "the first is the default model.")],
+    name: Annotated[list[str] | None, typer.Option(help="What clients call a model; repeatable, in order.")] = None,
+    host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.")] = 8300,
+    weights: Annotated[str, typer.Option(help="fp32, int8 or int4: what the weights are kept as.")] = "fp32",
+    context: Annotated[int | None, typer.Option(min=2, help="Tokens of prompt and answer together, if fewer than the "
+                                                            "model's own.")] = None,
+    kv_memory: Annotated[str | None, typer.Option(help="Memory of a model's cache, as 2GiB; without it what "
+                                                       "--max-batch full requests take, within half of the free "
+                                                       "memory.")] = None,
+    max_batch: Annotated[int, typer.Option(min=1, max=4096, help="Requests that run at once.")] = 32,
+    queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; the next is answered 429.")] = 256,
+    api_keys: Annotated[Path | None, typer.Option(help="File of keys, one a line: KEY [NAME] [requests=N] [tokens=N]; "
+                                                       "also DOKJA_API_KEYS=KEY,KEY.")] = None,
+    rate_requests: Annotated[int | None, typer.Option(min=1, help="Requests a minute of one key or address.")] = None,
+    rate_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens a minute of one key or address.")] = None,
+    max_body: Annotated[str, typer.Option(help="Largest request.")] = "4MiB",
+    timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds after which an answer is ended.")] = None,
+    grace: Annotated[float, typer.Option(min=0, help="Seconds that answers get to end after SIGTERM.")] = 30,
+    log_json: Annotated[bool, typer.Option("--log-json", help="A line of JSON on standard error for each request.")
+                        ] = False,
+    pages: Annotated[bool, typer.Option("--pages/--no-pages", help="The chat page and the board.")] = True,
+    database: Annotated[str | None, typer.Option(help="Where the pages keep conversations and votes: a file, or a "
+                                                      "URL of SQLAlchemy; without it they go when the server "
+                                                      "ends.")] = None,
+) -> None:
+    """Serve models: an OpenAI-compatible API and a chat page.
 
     Example: `dokja serve seasons/pocket/teams/k-exaone/stage-1`
+
+    Example: `dokja serve gemma-3-270m.gguf --name gemma --weights int8 --api-keys keys.txt --log-json`
     """
-    from . import serve as room
-    from .models.folder import load_folder
+    from .serve import command
 
     _require_free(host, port)
-    names = [path.parent.name if path.name.startswith("stage-") else path.name for path in models]
-    if len(set(names)) < len(names):
-        names = [f"{path.parent.name}-{path.name}" for path in models]
-    if len(set(names)) < len(names):
-        raise DokjaError(f"two of the model folders have the same name: {', '.join(map(str, models))}")
-    loaded = dict(zip(names, map(load_folder, models), strict=True))
-    room.serve(room.create_app(room.start(loaded), lambda: None), host, port)
+    command.run(models, names=name or [], host=host, port=port, weights=weights, context=context, kv_memory=kv_memory,
+                batch=max_batch, queue=queue, api_keys=api_keys, rate_requests=rate_requests, rate_tokens=rate_tokens,
+                max_body=max_body, timeout=timeout, grace=grace, log_lines=log_json, pages=pages, database=database)
 
 
 @build_app.command("text")

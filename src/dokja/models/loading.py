@@ -33,7 +33,7 @@ def load(source: str | Path, *, dtype: torch.dtype | str | None = None, device: 
     if isinstance(dtype, str) and dtype not in _DTYPES:
         raise DokjaError(f"unknown dtype {dtype!r}: choose from {', '.join(_DTYPES)}")
     precision = _DTYPES[dtype] if isinstance(dtype, str) else dtype
-    path = _locate(source)
+    path = locate(source)
     if path.is_file():
         refuse_pickles([path] if path.suffix in PICKLES else [], path.parent)
         if path.suffix != ".gguf":
@@ -46,7 +46,8 @@ def load(source: str | Path, *, dtype: torch.dtype | str | None = None, device: 
     return _read_hf(path, precision, device)
 
 
-def _locate(source: str | Path) -> Path:
+def locate(source: str | Path) -> Path:
+    """Where the files of `load`'s source lie, downloaded if need be."""
     path, name = Path(source).expanduser(), str(source)
     if path.exists():
         return path

@@ -11,6 +11,7 @@ from ..models.spec import LatentAttention, MoE
 
 POCKET = ("a published architecture at pocket size, trained here from random weights; "
           "it is not the company's model and shares no weights with it")
+PUBLISHED = "a published checkpoint, run here with the weights that it came with"
 
 
 def about(loaded: Model) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def about(loaded: Model) -> dict[str, Any]:
         "family": family.name if family else "", "architecture": architecture(loaded, "en"),
         "attention": attention_in_words(spec),
         "parameters": counted.total, "active_parameters": counted.active, "context": spec.context,
-        "layers": len(spec.layers), "statement": POCKET,
+        "layers": len(spec.layers), "statement": POCKET if "family" in card else PUBLISHED,
         **{key: card[key] for key in ("season", "stage", "seed", "tokens", "flops", "rank") if key in card},
     }
 

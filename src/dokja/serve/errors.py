@@ -33,6 +33,12 @@ class TooLargeError(RequestError):
     status = 413
 
 
+class MediaTypeError(RequestError):
+    """The body is said to be no JSON."""
+
+    status = 415
+
+
 class UnknownError(RequestError):
     """No such model or address."""
 

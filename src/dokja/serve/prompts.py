@@ -55,6 +55,8 @@ class Prompter:
         self._plain.encode_special_tokens = True
         self.template = chat_template(model)
         self.pocket = self.template is None and "family" in model.card and CONFIG not in model.files
+        if self.pocket:
+            assert model.codec  # a tokenizer without the turn markers is told now
         added = model.tokenizer.get_added_tokens_decoder().values()
         self._special = tuple(token.content for token in added if token.special)
         self._variables = _special_tokens(model)

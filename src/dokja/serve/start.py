@@ -1,62 +1,108 @@
-"""Models made ready to answer: loaded, quantised, given memory for what they keep of prompts and answers."""
+"""Models made ready to answer: loaded, their weights packed, given memory for what they keep of prompts and answers."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+
+import torch
 
 from ..errors import DokjaError
+from ..models.loading import load, locate
 from ..models.model import Model
 from .engine.engine import Engine
 from .engine.pages import PAGE, kinds_of
 from .engine.sizing import Limits, page_totals
 from .local import LocalService
+from .memory import check_fits, free_memory, gibi
+from .quantise import prepare
+from .weights import Kind
 
-Weights = Literal["fp32", "int8", "int4"]
-Speculate = Literal["mtp", "ngram", "off"]
 _SHARE = 0.5  # of the free memory, for the cache, where nothing else is said
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How to run models. kv_memory: bytes of cache a model; None is what `batch` requests of full length take, within
-    half of the free memory. batch: requests that run at once; queue: that wait. context: of prompt and answer
-    together, None the model's own.
+    """How to run models. weights: what they are kept as. kv_memory: bytes of cache a model; None is what `batch`
+    requests of full length take, within half of the free memory. batch: requests that run at once; queue: that wait.
+    context: of prompt and answer together, None the model's own.
     """
 
+    weights: Kind = "fp32"
     kv_memory: int | None = None
     batch: int = 32
     queue: int = 256
     context: int | None = None
 
 
+def read_size(text: str) -> int:
+    """Bytes of 512MiB, 2G, 1.5 GiB; DokjaError for what is no size."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?\s*", text.lower())
+    if found is None:
+        raise DokjaError(f"{text!r} is no size: write it as 512MiB or 2GiB")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def read_models(sources: Sequence[str], names: Sequence[str], setup: Setup) -> dict[str, Model]:
+    """Models by name, loaded from what `models.loading.load` takes.
+
+    names: for the first sources; others have their folder's or file's. DokjaError for two of one name, and for a model
+    that memory does not hold.
+    """
+    if len(names) > len(sources):
+        raise DokjaError(f"{len(names)} names were given for {len(sources)} models: give one --name a model, in order")
+    chosen = [*names, *(name_of(source) for source in sources[len(names):])]
+    if len(set(chosen)) < len(chosen):
+        chosen = [*names, *("-".join(Path(source).parts[-2:]) for source in sources[len(names):])]
+    if len(set(chosen)) < len(chosen):
+        raise DokjaError(f"two of the models have the same name: {', '.join(sources)}; give each one with --name")
+    loaded = {}
+    for name, source in zip(chosen, sources, strict=True):
+        path = locate(source)
+        check_fits(name, path, setup.weights)
+        loaded[name] = load(path, dtype=torch.float32 if setup.weights == "fp32" else None)
+    return loaded
+
+
+def name_of(source: str) -> str:
+    """What a model is called that nobody named: its folder, a season's team, its file, or its name on the hub."""
+    path = Path(source)
+    if not path.exists():
+        return source
+    path = path.resolve()
+    return path.parent.name if path.name.startswith("stage-") else path.stem if path.is_file() else path.name
+
+
 def start(models: Mapping[str, Model], setup: Setup | None = None) -> LocalService:
-    """A service over engines for these models; DokjaError where memory does not suffice."""
+    """A service over engines for these models, whose decoders it takes over; DokjaError where memory does not do."""
     setup = setup or Setup()
-    return LocalService({name: Engine(model, limits_of(model, setup, name), queue=setup.queue)
-                         for name, model in models.items()})
+    engines = {}
+    for name, model in models.items():
+        prepare(model.decoder, setup.weights)
+        engines[name] = Engine(model, limits_of(model, setup, name), queue=setup.queue)
+    return LocalService(engines)
 
 
 def limits_of(model: Model, setup: Setup, name: str) -> Limits:
     """The most tokens whose pages fit the cache's memory, and no more than `batch` requests of full length take."""
     context = min(setup.context or model.spec.context, model.spec.context)
-    memory = setup.kv_memory if setup.kv_memory is not None else int(_free_memory() * _SHARE)
+    memory = setup.kv_memory if setup.kv_memory is not None else int(free_memory() * _SHARE)
     size = model.decoder.embedding.weight.element_size()
     kinds = kinds_of(model.spec)
 
     def taken(context: int, tokens: int) -> int:
-        limits = Limits(context, tokens, setup.batch)
-        totals = page_totals(kinds, limits)
+        totals = page_totals(kinds, Limits(context, tokens, setup.batch))
         return sum(total * kind.page_values * size for total, kind in zip(totals, kinds, strict=True))
 
-    if taken(context, context) > memory and setup.context is None:  # the longest context that fits
+    if setup.context is None and taken(context, context) > memory:  # the longest context that fits
         context = _most(lambda tokens: taken(tokens, tokens) <= memory, context)
-    if context < min(model.spec.context, 2 * PAGE) or taken(context, context) > memory:
-        need = taken(setup.context or min(model.spec.context, 2 * PAGE), PAGE)
-        raise DokjaError(f"the cache of {name} needs {_mebi(need)} MiB at least and may take {_mebi(memory)} MiB: "
-                         "allow more with --kv-memory, or less context with --context")
+    least = min(setup.context or 2 * PAGE, model.spec.context)
+    if context < least or taken(context, context) > memory:
+        raise DokjaError(f"the cache of {name} needs {gibi(taken(least, least))} for a context of {least:,} tokens and "
+                         f"may take {gibi(memory)}: allow more with --kv-memory, or give less --context or --max-batch")
     tokens = _most(lambda tokens: taken(context, tokens) <= memory, setup.batch * context)
     return Limits(context, max(tokens, context), setup.batch)
 
@@ -71,17 +117,3 @@ def _most(fits: Callable[[int], bool], limit: int) -> int:
         else:
             high = middle - 1
     return low
-
-
-def _free_memory() -> int:
-    """Bytes that may be taken without swapping, as far as the system tells."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-
-
-def _mebi(size: int) -> str:
-    return f"{-(-size // 2**20):,}"

@@ -72,7 +72,9 @@ def read_gguf(path: Path, *, dtype: torch.dtype | None = None, device: torch.dev
     stop = tuple(data[key] for key in ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id") if key in data)
     family = next((one for one in FAMILIES.values() for release in one.releases
                    if canonical(release.spec) == canonical(spec)), None)
-    return Model(model.eval(), read_tokenizer(data), family, stop=stop)
+    template = data.get("tokenizer.chat_template")
+    files = {"chat_template.jinja": template.encode()} if isinstance(template, str) else {}
+    return Model(model.eval(), read_tokenizer(data), family, files=files, stop=stop)
 
 
 def _spec(path: Path, data: dict[str, Any], arch: Arch, tensors: dict[str, Any]) -> ModelSpec:

@@ -143,4 +143,5 @@ def error_body(error: DokjaError) -> dict[str, Any]:
 
 def event(data: dict[str, Any], name: str | None = None) -> str:
     """One server-sent event."""
-    return f"{f'event: {name}{chr(10)}' if name else ''}data: {json.dumps(data, ensure_ascii=False)}\n\n"
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"

@@ -6,7 +6,7 @@ import json
 import time
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..engine.types import Grammar
 from ..errors import BadRequestError
@@ -14,6 +14,7 @@ from ..service import Options
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 IdText = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+StopText = Annotated[str, Field(min_length=1, max_length=1000)]
 Text = Annotated[str, Field(max_length=4_000_000)]
 LONGEST_WAIT = 24 * 3600.0  # seconds
 
@@ -75,10 +76,10 @@ class Sampling(Strict):
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     logit_bias: dict[IdText, Annotated[float, Field(ge=-100, le=100)]] | None = Field(
-        None, description="What is added to a token's logit, by its id as text.")
+        default=None, description="What is added to a token's logit, by its id as text.")
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63, description="The same seed gives the same text.")
-    stop: Annotated[str, Field(min_length=1)] | list[Annotated[str, Field(min_length=1)]] | None = (
-        Field(default=None, description="One to four strings that end the answer."))
+    stop: StopText | Annotated[list[StopText], Field(max_length=4)] | None = Field(
+        default=None, description="One to four strings that end the answer.")
     stop_token_ids: list[TokenId] | None = Field(default=None, max_length=1000)
     include_stop_str_in_output: bool = False
     ignore_eos: bool = Field(default=False, description="Do not end at the model's own end.")
@@ -92,13 +93,6 @@ class Sampling(Strict):
     timeout: float | None = Field(
         default=None, gt=0, le=LONGEST_WAIT,
         description="Seconds until nobody waits for the answer any more; also as the header X-Request-Timeout.")
-
-    @field_validator("stop")
-    @classmethod
-    def _four_stops(cls, value: str | list[str] | None) -> str | list[str] | None:
-        if isinstance(value, list) and len(value) > 4:
-            raise ValueError("takes one to four strings that are not empty")
-        return value
 
     @model_validator(mode="after")
     def _one_grammar(self) -> Sampling:

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import BusyError, RequestError, TooLargeError, UnauthorizedError
+from ..errors import BusyError, MediaTypeError, RequestError, TooLargeError, UnauthorizedError
 from .answers import error_body
 from .context import NOTES, REQUEST_ID
 from .keys import Bucket, Key, find_key
@@ -65,6 +65,7 @@ class Gate:
 
         try:
             if guarded:
+                _require_json(headers)
                 key = self._key(headers)
                 notes["key"] = key.name if key else None
                 buckets = self._limits(key, scope, headers)
@@ -115,6 +116,14 @@ class Gate:
         if len(self._buckets) > _MOST_CLIENTS:  # those that are full say nothing
             self._buckets = {name: one for name, one in self._buckets.items() if one is bucket or one.level < one.limit}
         return bucket
+
+
+def _require_json(headers: Headers) -> None:
+    """A form or plain text is refused: a browser sends those to any address without asking."""
+    kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise MediaTypeError(f"the body is {kind[:100] or 'of no type'}: send JSON with the header Content-Type: "
+                             "application/json", code="unsupported_media_type")
 
 
 class LimitError(BusyError):

@@ -13,7 +13,7 @@ MEBI = 1024 * 1024
 class Settings:
     """keys: who may ask; none means everybody. requests_a_minute, tokens_a_minute: of a key that has no limit of its
     own (without keys: of a client's address); None is no limit. body_limit: bytes. longest_wait: seconds after which an
-    answer is ended, whatever its client allows. log_json: one JSON line a request on standard error. pages: whether
+    answer is ended, whatever its client allows. pages: whether
     the chat page and the board are there.
     """
 
@@ -22,5 +22,4 @@ class Settings:
     tokens_a_minute: int | None = None
     body_limit: int = 4 * MEBI
     longest_wait: float | None = None
-    log_json: bool = False
     pages: bool = True
