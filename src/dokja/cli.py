@@ -140,8 +140,9 @@ def season_serve(home: Home = HOME, host: Annotated[str, typer.Option(help="Addr
 
 @app.command("serve")
 def serve(
-    models: Annotated[list[str], typer.Argument(help="Folders, .gguf files, owner/name on the hub or release names; "
-                                                     "the first is the default model.")],
+    models: Annotated[list[str] | None, typer.Argument(
+        help="Folders, .gguf files, owner/name on the hub or release names; the first is the default model. With "
+             "--upstream: which of its models, all without it.", show_default=False)] = None,
     name: Annotated[list[str] | None, typer.Option(help="What clients call a model; repeatable, in order.")] = None,
     host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.")] = 8300,
@@ -166,17 +167,28 @@ def serve(
     database: Annotated[str | None, typer.Option(help="Where the pages keep conversations and votes: a file, or a "
                                                       "URL of SQLAlchemy; without it they go when the server "
                                                       "ends.")] = None,
+    engine: Annotated[str, typer.Option(help="dokja, or vllm: vLLM's scheduler, kernels and devices under the same API "
+                                             "and pages.")] = "dokja",
+    vllm_arg: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for vLLM, as tensor_parallel_size=2; "
+                                                            "repeatable.")] = None,
+    own_decoder: Annotated[bool, typer.Option("--own-decoder", help="Run Dokja's network inside vLLM, also where vLLM "
+                                                                    "has the model.")] = False,
+    upstream: Annotated[str | None, typer.Option(help="Serve the models of an OpenAI-compatible endpoint, up to and "
+                                                      "with /v1, whose key is in DOKJA_UPSTREAM_KEY.")] = None,
 ) -> None:
     """Serve models: an OpenAI-compatible API and a chat page.
 
     Example: `dokja serve seasons/pocket/teams/k-exaone/stage-1`
 
     Example: `dokja serve gemma-3-270m.gguf --name gemma --weights int8 --api-keys keys.txt --log-json`
+
+    Example: `dokja serve --upstream https://models.example.kr/v1 --database votes.sqlite`
     """
     from .serve import command
 
     _require_free(host, port)
-    command.run(models, names=name or [], host=host, port=port, weights=weights, context=context, kv_memory=kv_memory,
+    source = command.Source(models or [], name or [], engine, vllm_arg or [], own_decoder, upstream)
+    command.run(source, host=host, port=port, weights=weights, context=context, kv_memory=kv_memory,
                 batch=max_batch, queue=queue, api_keys=api_keys, rate_requests=rate_requests, rate_tokens=rate_tokens,
                 max_body=max_body, timeout=timeout, grace=grace, log_lines=log_json, pages=pages, database=database)
 

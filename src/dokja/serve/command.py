@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import DokjaError
+from ..models.loading import locate
 from .api import Settings, log_json, read_keys
 from .app import create_app
+from .local import LocalService
 from .server import serve
-from .start import Setup, read_models, read_size, start
+from .service import Service
+from .start import Setup, named, read_models, read_size, start
 from .weights import KINDS
 
+UPSTREAM_KEY = "DOKJA_UPSTREAM_KEY"
 
-def run(models: Sequence[str], *, names: Sequence[str], host: str, port: int, weights: str, context: int | None,
+
+@dataclass(frozen=True)
+class Source:
+    """Where the models run: here, in vLLM, or behind another endpoint. The fields are the command's options."""
+
+    models: Sequence[str]
+    names: Sequence[str]
+    engine: str
+    vllm_arguments: Sequence[str]
+    own_decoder: bool
+    upstream: str | None
+
+
+def run(source: Source, *, host: str, port: int, weights: str, context: int | None,
         kv_memory: str | None, batch: int, queue: int, api_keys: Path | None, rate_requests: int | None,
         rate_tokens: int | None, max_body: str, timeout: float | None, grace: float, log_lines: bool, pages: bool,
         database: str | None) -> None:
@@ -25,7 +45,7 @@ def run(models: Sequence[str], *, names: Sequence[str], host: str, port: int, we
     settings = Settings(keys=read_keys(api_keys, os.environ), requests_a_minute=rate_requests,
                         tokens_a_minute=rate_tokens, body_limit=read_size(max_body), longest_wait=timeout, pages=pages)
     setup = Setup(chosen, None if kv_memory is None else read_size(kv_memory), batch, queue, context)
-    service = start(read_models(models, names, setup), setup)
+    service = _service(source, setup)
     if log_lines:
         log_json()
     try:
@@ -33,3 +53,43 @@ def run(models: Sequence[str], *, names: Sequence[str], host: str, port: int, we
         serve(app, host, port, grace=grace)
     finally:
         service.close()
+
+
+def _service(source: Source, setup: Setup) -> Service:
+    if source.upstream is not None:
+        try:
+            from .upstream import UpstreamService
+        except ImportError as error:
+            raise DokjaError(f"--upstream needs the openai package ({error}): install dokja[upstream]") from error
+        if source.engine != "dokja" or source.names:
+            raise DokjaError("--upstream serves another endpoint's models under their own names: leave out --engine "
+                             "and --name")
+        return UpstreamService(source.upstream, key=os.environ.get(UPSTREAM_KEY), names=source.models or None)
+    if not source.models:
+        raise DokjaError("there is no model to serve: give a folder, a .gguf file, a name, or --upstream URL")
+    if source.engine == "dokja":
+        if source.vllm_arguments or source.own_decoder:
+            raise DokjaError("--vllm-arg and --own-decoder say how vLLM runs a model: add --engine vllm")
+        return start(read_models(source.models, source.names, setup), setup)
+    if source.engine != "vllm":
+        raise DokjaError(f"unknown engine {source.engine!r}: choose from dokja, vllm with --engine")
+    if setup.weights != "fp32" or setup.kv_memory is not None:
+        raise DokjaError("--weights and --kv-memory are for Dokja's engine: tell vLLM with --vllm-arg "
+                         "quantization=... or gpu_memory_utilization=...")
+    from .vllm import VllmEngine
+
+    options = {"max_num_seqs": setup.batch, **dict(map(_vllm_argument, source.vllm_arguments))}
+    return LocalService({name: VllmEngine(locate(one), context=setup.context, queue=setup.batch + setup.queue,
+                                          own_decoder=source.own_decoder, options=options)
+                         for name, one in named(source.models, source.names).items()})
+
+
+def _vllm_argument(text: str) -> tuple[str, Any]:
+    """KEY=VALUE with a number, true, false or null read as such."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise DokjaError(f"--vllm-arg {text!r} is not KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

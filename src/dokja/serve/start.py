@@ -47,10 +47,19 @@ def read_size(text: str) -> int:
 
 
 def read_models(sources: Sequence[str], names: Sequence[str], setup: Setup) -> dict[str, Model]:
-    """Models by name, loaded from what `models.loading.load` takes.
+    """Models by name (`named`), loaded; DokjaError for one that memory does not hold."""
+    loaded = {}
+    for name, source in named(sources, names).items():
+        path = locate(source)
+        check_fits(name, path, setup.weights)
+        loaded[name] = load(path, dtype=torch.float32 if setup.weights == "fp32" else None)
+    return loaded
 
-    names: for the first sources; others have their folder's or file's. DokjaError for two of one name, and for a model
-    that memory does not hold.
+
+def named(sources: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """What `models.loading.load` takes, by name. names: for the first sources; others have their folder's or file's.
+
+    DokjaError for two of one name.
     """
     if len(names) > len(sources):
         raise DokjaError(f"{len(names)} names were given for {len(sources)} models: give one --name a model, in order")
@@ -59,12 +68,7 @@ def read_models(sources: Sequence[str], names: Sequence[str], setup: Setup) -> d
         chosen = [*names, *("-".join(Path(source).parts[-2:]) for source in sources[len(names):])]
     if len(set(chosen)) < len(chosen):
         raise DokjaError(f"two of the models have the same name: {', '.join(sources)}; give each one with --name")
-    loaded = {}
-    for name, source in zip(chosen, sources, strict=True):
-        path = locate(source)
-        check_fits(name, path, setup.weights)
-        loaded[name] = load(path, dtype=torch.float32 if setup.weights == "fp32" else None)
-    return loaded
+    return dict(zip(chosen, sources, strict=True))
 
 
 def name_of(source: str) -> str:
