@@ -9,16 +9,15 @@ from typing import Any
 from nicegui import ui
 
 from ...errors import DokjaError
-from ..errors import BadRequestError, BusyError
 from ..store import ChangedError, Conversation, GoneError, Message, Settings
+from . import turns
 from .card import ModelCard, known, team
 from .desk import Desk
-from .shell import announce_language, box, head, shortcuts, text, top_bar
+from .problems import reason, too_long
+from .shell import announce_language, box, composer, head, shortcuts, text, top_bar
 from .sidebar import Sidebar, heading
 from .transcript import Transcript
 from .words import Lang, word
-
-LIMIT = 100_000  # characters of a message
 
 
 class ChatPage:
@@ -86,7 +85,7 @@ class ChatPage:
                 self.model_card()
                 self.transcript = Transcript(self, self.lang)
                 self.show()
-                self.composer()
+                composer(self.lang, self.button)
         shortcuts(self.lang)
 
     @ui.refreshable_method
@@ -109,27 +108,10 @@ class ChatPage:
         """Bring the transcript in line with the messages."""
         self.transcript.show(self.messages, self.writing, editing=self.editing, trouble=self.trouble)
 
-    def composer(self) -> None:
-        """The field, its button, and what to know about the answers."""
-        with box("div", "composer"):
-            with box("div", "composer-in"):
-                box("textarea", "say", rows=1, aria_label=self.say("say"), placeholder=self.say("placeholder"),
-                    maxlength=LIMIT, lang="ko", autofocus=True)
-                self.button()
-            with box("div", "under"):
-                text("span", self.say("ai_notice"), "ai-notice")
-                text("button", self.say("shortcuts"), "link keys", type="button").on(
-                    "click", js_handler="() => dokja.shortcuts()")
-
     @ui.refreshable_method
     def button(self) -> None:
         """Send, or Stop while an answer is being written."""
-        if self.writing is None:
-            text("button", self.say("send"), "main-button send", type="button").on(
-                "click", lambda event: self.send(event.args),
-                js_handler="() => { const t = dokja.take(); if (t !== null) emit(t); }")
-        else:
-            text("button", self.say("stop"), "main-button stop", type="button").on("click", self.stop)
+        turns.send_or_stop(self.lang, writing=self.writing is not None, send=self.send, stop=self.stop)
 
     def say(self, key: str, **values: object) -> str:
         """A text in the reader's language."""
@@ -233,8 +215,7 @@ class ChatPage:
         before, self.trouble = self.editing, None
         self.editing = None
         try:
-            if question is not None and len(question) > LIMIT:
-                raise BadRequestError("too long", code="context_length_exceeded")
+            too_long(question or "")
             conversation = await self.desk.ask(self.visitor, self.conversation.id if self.conversation else None,
                                                self.settings, self.messages, question=question, cut=cut)
             if self.conversation is None:
@@ -253,21 +234,11 @@ class ChatPage:
             self.give(question)
         except DokjaError as error:
             self.editing = before
-            self.complain(*self.reason(error))
+            self.complain(*reason(error, self.models[self.settings.model].context))
             if cut is None:
                 self.give(question)
         finally:
             self.asking = False
-
-    def reason(self, error: DokjaError) -> tuple[str, dict[str, Any]]:
-        """Why a message was not answered, as a key of the page's words."""
-        if isinstance(error, BusyError):
-            return "busy", {}
-        if isinstance(error, BadRequestError):
-            if error.code == "context_length_exceeded":
-                return "too_long", {"n": self.models[self.settings.model].context * 3 // 4}
-            return "refused", {"why": str(error)}
-        return "failed", {}
 
     def complain(self, key: str, values: dict[str, Any] | None = None) -> None:
         """Say what went wrong."""

@@ -11,6 +11,7 @@ from typing import Any
 from nicegui import Client, ui
 from nicegui.elements.mixins.text_element import TextElement
 
+from .problems import LIMIT
 from .words import Lang, choose_language, word
 
 _SUN_AND_MOON = ('<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="7.5" fill="none" '
@@ -74,6 +75,19 @@ def top_bar(lang: Lang, here: str, switch: Callable[[], None]) -> None:
             with box("button", "quiet icon theme", type="button", aria_label=word("theme", lang),
                      title=word("theme", lang)).on("click", js_handler="() => dokja.toggleTheme()"):
                 ui.html(_SUN_AND_MOON, sanitize=False)
+
+
+def composer(lang: Lang, button: Callable[[], Any]) -> None:
+    """The field for a message, its button, and what to know about generated text."""
+    with box("div", "composer"):
+        with box("div", "composer-in"):
+            box("textarea", "say", rows=1, aria_label=word("say", lang), placeholder=word("placeholder", lang),
+                maxlength=LIMIT, lang="ko", dir="auto", autofocus=True)
+            button()
+        with box("div", "under"):
+            text("span", word("ai_notice", lang), "ai-notice")
+            text("button", word("shortcuts", lang), "link keys", type="button").on(
+                "click", js_handler="() => dokja.shortcuts()")
 
 
 # What the keys do; `page.js` listens to them.

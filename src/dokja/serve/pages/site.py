@@ -17,6 +17,7 @@ from ..service import Service
 from ..store import GoneError, Store
 from .board import BoardPage
 from .chat import ChatPage
+from .compare import ComparePage
 from .desk import Desk
 from .export import as_json, as_markdown
 from .shell import nobody, reader_language
@@ -95,6 +96,16 @@ async def _talk(request: Request, conversation: str | None) -> None:
         nobody(site.title, lang)
     else:
         await ChatPage(site.desk, visitor(request.scope), site.title, lang).build(conversation)
+
+
+@ui.page("/compare")
+def _compare(request: Request) -> None:
+    site: Site = request.scope[_SITE]
+    lang = reader_language(request.cookies, request.headers)
+    if site.desk is None:
+        nobody(site.title, lang)
+    else:
+        ComparePage(site.desk, visitor(request.scope), site.title, lang).build()
 
 
 @ui.page("/board")

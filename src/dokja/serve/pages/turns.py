@@ -12,7 +12,8 @@ from .shell import box, text
 from .words import Lang, word
 from .writing import Writing
 
-_ENDS = {"length": "cut", "stopped": "stopped", "failed": "failed", None: "unfinished"}
+# What is said below an answer that did not end by itself.
+_ENDS: dict[str | None, str] = {"length": "cut", "stopped": "stopped", "failed": "failed", None: "unfinished"}
 
 
 class LiveText:
@@ -25,7 +26,7 @@ class LiveText:
             self._summary = text("summary", word("thinking", lang))
             self._reasoning = text("div", "", "thought-text", lang="ko")
         self._thought.set_visibility(False)
-        self._content = text("div", "", "text", lang="ko")
+        self._content = text("div", "", "text", lang="ko", dir="auto")
 
     def grow(self, content: str, reasoning: str) -> None:
         """Show what there is now."""
@@ -51,7 +52,7 @@ def question(message: Message, lang: Lang, *, edit: Callable[[], Any]) -> ui.ele
     """A reader's message."""
     with box("div", "turn user") as element:
         text("span", word("you", lang), "who")
-        text("div", message.content, "text", lang="ko")
+        text("div", message.content, "text", lang="ko", dir="auto")
         with box("div", "acts"):
             copy_button(lang)
             text("button", word("edit", lang), "act edit", type="button").on("click", edit)
@@ -76,8 +77,7 @@ def answer(message: Message, who: str, lang: Lang, *, retry: Callable[[], Any]) 
     with box("div", "turn assistant") as element:
         text("span", who, "who")
         written(message.content, message.reasoning, lang)
-        for key, values in notes(message.finish, message.notices):
-            text("span", word(key, lang, **values), "who note")
+        _notes(message.finish, message.notices, lang)
         with box("div", "acts"):
             if message.content:
                 copy_button(lang)
@@ -91,13 +91,13 @@ def written(content: str, reasoning: str, lang: Lang) -> None:
         with box("details", "thought"):
             text("summary", word("thought", lang))
             text("div", reasoning, "thought-text", lang="ko")
-    text("div", content or word("silent", lang), "text", lang="ko")
+    text("div", content or word("silent", lang), "text", lang="ko", dir="auto")
 
 
-def notes(finish: str | None, notices: list[Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Keys of words, with values, to be said below an answer."""
+def _notes(finish: str | None, notices: list[Any], lang: Lang) -> None:
     ends: list[tuple[str, dict[str, Any]]] = [(_ENDS[finish], {})] if finish in _ENDS else []
-    return [*ends, *((key, values) for key, values in notices)]
+    for key, values in (*ends, *notices):
+        text("span", word(key, lang, **values), "who note")
 
 
 def copy_button(lang: Lang) -> None:
@@ -111,3 +111,21 @@ def problem(key: str, values: dict[str, Any], lang: Lang) -> ui.element:
     with box("div", "turn problem", role="alert") as element:
         text("div", word(key, lang, **values), "text")
     return element
+
+
+def unchangeable(writing: Writing, who: str, lang: Lang) -> None:
+    """A finished answer that is not to be asked for again."""
+    with box("div", "turn assistant"):
+        text("span", who, "who")
+        written(writing.content, writing.reasoning, lang)
+        _notes(writing.finish, writing.notices, lang)
+
+
+def send_or_stop(lang: Lang, *, writing: bool, send: Callable[[object], Any], stop: Callable[[], Any]) -> None:
+    """The composer's button; `send` gets what was typed."""
+    if writing:
+        text("button", word("stop", lang), "main-button stop", type="button").on("click", stop)
+    else:
+        text("button", word("send", lang), "main-button send", type="button").on(
+            "click", lambda event: send(event.args),
+            js_handler="() => { const t = dokja.take(); if (t !== null) emit(t); }")

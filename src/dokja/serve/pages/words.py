@@ -108,6 +108,25 @@ WORDS: dict[str, tuple[str, str]] = {
     "no_model_more": ("시즌이 끝나면 우승한 모델과 여기에서 이야기할 수 있습니다.",
                       "When the season ends, the winning model answers here."),
     "see_board": ("시즌 보기", "See the season"),
+    # compare
+    "compare_title": ("이름을 가린 비교", "Blind comparison"),
+    "compare_more": (
+        "같은 질문에 두 모델이 답합니다. 더 물어본 뒤에 골라도 됩니다. 모델의 이름은 고른 뒤에 나옵니다.",
+        "Two models answer the same question. Ask on as long as you like, then vote; their names are shown after the "
+        "vote.",
+    ),
+    "compare_one": ("비교하려면 모델이 둘 있어야 하는데 지금은 {n}개뿐입니다.",
+                    "A comparison needs two models; {n} is being served."),
+    "compare_how": ("모델 폴더를 둘 이상 주어 서버를 시작하세요: dokja serve 폴더1 폴더2",
+                    "Start the server with two model folders or more: dokja serve FOLDER1 FOLDER2"),
+    "vote": ("어느 답이 더 낫습니까?", "Which answers are better?"),
+    "vote_left": ("A가 낫다", "A is better"),
+    "vote_right": ("B가 낫다", "B is better"),
+    "vote_tie": ("비슷하다", "Tie"),
+    "vote_bad": ("둘 다 나쁘다", "Both are bad"),
+    "voted": ("고른 것: {choice}", "Your vote: {choice}"),
+    "vote_failed": ("투표를 저장하지 못했습니다. 다시 골라 주세요.", "The vote could not be kept. Please vote again."),
+    "next_round": ("다음 비교", "Next comparison"),
     # board
     "playing": ("진행 중", "In progress"),
     "finished": ("끝남", "Finished"),
