@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -19,11 +20,11 @@ CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 
 
-@pytest.fixture(scope="session")
-def finished() -> Iterator[str]:
+@contextmanager
+def site(database: Path, *models: str) -> Iterator[str]:
     """The address of a running site, whose season is finished; SIGTERM must end it cleanly."""
-    program = Path(__file__).with_name("pocket_site.py")
-    with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True) as process:
+    program = [sys.executable, str(Path(__file__).with_name("pocket_site.py")), str(database), *models]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             found = re.search(r"http://\S+", process.stdout.readline())
@@ -36,6 +37,19 @@ def finished() -> Iterator[str]:
             finally:
                 process.kill()
     assert process.returncode == 0
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the site keeps conversations and votes."""
+    return tmp_path_factory.mktemp("site") / "serve.sqlite"
+
+
+@pytest.fixture(scope="session")
+def finished(database: Path) -> Iterator[str]:
+    """The address of a running site, whose season is finished."""
+    with site(database) as address:
+        yield address
 
 
 @pytest.fixture
@@ -65,7 +79,8 @@ def visit(browser: sync_api.Browser) -> Iterator[Callable[..., sync_api.Page]]:
     def open_page(url: str, *, lang: str = "ko", width: int = 1280, dark: bool = False) -> sync_api.Page:
         context = browser.new_context(locale={"ko": "ko-KR", "en": "en-US"}[lang],
                                       viewport={"width": width, "height": 800},
-                                      color_scheme="dark" if dark else "light")
+                                      color_scheme="dark" if dark else "light",
+                                      permissions=["clipboard-read", "clipboard-write"])
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(15_000)

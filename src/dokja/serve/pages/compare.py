@@ -16,7 +16,7 @@ from .card import in_short, team
 from .desk import Desk
 from .problems import reason, too_long
 from .round import SIDES, Round, Side
-from .shell import announce_language, box, composer, head, shortcuts, text, top_bar
+from .shell import announce_language, box, composer, head, shortcuts, text, top_bar, under
 from .words import Lang, word
 from .writing import Writing
 
@@ -121,9 +121,11 @@ class ComparePage:
 
     @ui.refreshable_method
     def composer(self) -> None:
-        """The field; after the vote the round is over."""
+        """The field; after the vote the round is over, and what stays is what to know about the answers."""
         if self.round is not None and self.round.choice is None:
             composer(self.lang, self.button)
+        else:
+            under(self.lang)
 
     @ui.refreshable_method
     def button(self) -> None:

@@ -84,10 +84,15 @@ def composer(lang: Lang, button: Callable[[], Any]) -> None:
             box("textarea", "say", rows=1, aria_label=word("say", lang), placeholder=word("placeholder", lang),
                 maxlength=LIMIT, lang="ko", dir="auto", autofocus=True)
             button()
-        with box("div", "under"):
-            text("span", word("ai_notice", lang), "ai-notice")
-            text("button", word("shortcuts", lang), "link keys", type="button").on(
-                "click", js_handler="() => dokja.shortcuts()")
+        under(lang)
+
+
+def under(lang: Lang) -> None:
+    """What to know about generated text, which stands on every page that shows some; and the keys."""
+    with box("div", "under"):
+        text("span", word("ai_notice", lang), "ai-notice")
+        text("button", word("shortcuts", lang), "link keys", type="button").on(
+            "click", js_handler="() => dokja.shortcuts()")
 
 
 # What the keys do; `page.js` listens to them.
