@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from sites import site
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 sync_api.expect.set_options(timeout=15_000)
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-
-
-@contextmanager
-def site(database: Path, *models: str) -> Iterator[str]:
-    """The address of a running site, whose season is finished; SIGTERM must end it cleanly."""
-    program = [sys.executable, str(Path(__file__).with_name("pocket_site.py")), str(database), *models]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            found = re.search(r"http://\S+", process.stdout.readline())
-            assert found, "the site did not start"
-            yield found[0]
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(15)
-            finally:
-                process.kill()
-    assert process.returncode == 0
 
 
 @pytest.fixture(scope="session")

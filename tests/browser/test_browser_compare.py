@@ -8,8 +8,8 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 from reading import FAINT  # noqa: E402
+from sites import site  # noqa: E402
 
-from conftest import site  # noqa: E402
 from dokja.serve.store import Store  # noqa: E402
 
 expect = sync_api.expect

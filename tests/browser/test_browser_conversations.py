@@ -9,8 +9,7 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 from reading import FAINT  # noqa: E402
-
-from conftest import site  # noqa: E402
+from sites import site  # noqa: E402
 
 expect = sync_api.expect
 
