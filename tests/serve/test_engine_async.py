@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from engine_models import CONTEXT, VOCAB, expected, greedy, prompt_of, tiny_decoder
@@ -150,3 +152,52 @@ def test_a_prompt_alone_can_be_scored(engine: Engine) -> None:
     assert found[0] is None
     assert [one.token for one in found[1:] if one] == list(request.prompt[1:])
     assert all(one.logprob <= one.top[0][1] and one.top[0][1] >= one.top[1][1] for one in found[1:] if one)
+
+
+def test_a_crowd_that_comes_and_goes_gets_its_own_answers_and_leaves_nothing(decoder: Decoder) -> None:
+    """Thirty-six readers, a third of whom leave, a third of whom wait only so long, over pages for one long request."""
+    engine = Engine(Model(decoder), Limits(context=CONTEXT, tokens=CONTEXT, rows=6, budget=24), queue=80)
+    requests = [greedy(prompt_of(1 + 7 * i % 60, i % 5), 5 + i % 30) for i in range(36)]
+
+    async def one(i: int) -> tuple[list[int], Finish | None]:
+        await asyncio.sleep(0.002 * (i % 7))
+        deadline = time.monotonic() + 0.01 * i if i % 3 == 1 else None
+        generation = engine.submit(replace(requests[i], id=str(i), deadline=deadline))
+        tokens: list[int] = []
+        finish = None
+        async for step in generation:
+            tokens += step.tokens
+            finish = step.finish
+            if i % 3 == 2 and len(tokens) > i % 11:
+                generation.cancel()
+        return tokens, finish
+
+    async def all_of_them() -> list[tuple[list[int], Finish | None]]:
+        return await asyncio.gather(*(one(i) for i in range(36)))
+
+    answers = asyncio.run(all_of_them())
+    stats = engine.stats()
+    engine.close()
+    for request, (tokens, finish) in zip(requests, answers, strict=True):
+        whole = expected(decoder, request)
+        assert tokens == whole[: len(tokens)]
+        assert finish != "length" or tokens == whole
+    assert {finish for _, finish in answers} == {"length", "cancelled", "deadline"}
+    assert (stats.running, stats.waiting, stats.kv_bytes) == (0, 0, 0)
+    assert stats.pages_free == stats.pages_total
+    assert stats.preempted > 0
+
+
+def test_a_defect_reaches_its_readers_and_the_engine_goes_on(engine: Engine, decoder: Decoder,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    request = greedy(prompt_of(30))
+
+    async def ask() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(decoder, "embed", lambda ids: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await read(engine.submit(request))
+        assert await read(engine.submit(request)) == (expected(decoder, request), "length")
+
+    asyncio.run(ask())
+    assert engine.stats().pages_free == engine.stats().pages_total

@@ -30,7 +30,7 @@ class Oracle:
 
     def draft(self, works: list[Work], states_NC: Tensor, runner: Runner, pages: Pages) -> None:
         for work in works:
-            answer, begin = self.answers[work.sequence.request.prompt], len(work.sequence.answer)
+            answer, begin = self.answers[work.sequence.request.prompt], work.sequence.answered
             if work.sequence.missing == 1:
                 true = answer[begin : begin + 4]
                 work.sequence.drafts = [token if i < self.right else (token + 1) % 256 for i, token in enumerate(true)]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dokja.models import ops
 from dokja.serve import native
-from dokja.serve.engine.paged import PagedCache, Places, head_linear, paged_attention
+from dokja.serve.engine.paged import HeadLinear, PagedCache, Places, paged_attention
 from dokja.serve.engine.pages import PAGE, Kind, Pages
 
 CONTEXT = 200
@@ -77,11 +77,12 @@ def test_a_query_keeps_its_bits_in_any_chunk_and_on_any_page() -> None:
 
 
 def test_a_heads_matrix_is_its_own() -> None:
-    x, weight = torch.randn(40, 3, 8), torch.randn(3, 8, 5)
+    x, weight = torch.randn(40, 3, 12)[..., :8], torch.randn(3, 8, 5)
     at = Places.of([0] * 30 + [2] * 10, [*range(5, 35), *range(10)])
-    got = head_linear(x, weight, at)
+    linear = HeadLinear(weight)
+    got = linear(x, at)
     torch.testing.assert_close(got, torch.einsum("nhd,hde->nhe", x, weight), rtol=1e-5, atol=1e-5)
-    alone = head_linear(x[33:34], weight, Places.of([2], [3]))
+    alone = linear(x[33:34], Places.of([2], [3]))
     assert torch.equal(alone[0], got[33])
 
 

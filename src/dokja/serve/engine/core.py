@@ -123,7 +123,7 @@ class Core:
         for work in left:
             sequence, most = work.sequence, work.sequence.request.sampling.max_tokens
             # The last token of an answer needs no draft: it is chosen after all that are checked.
-            room = min(most - len(sequence.answer), self.context - len(sequence.tokens)) - 1
+            room = min(most - sequence.answered, self.context - len(sequence.tokens)) - 1
             sequence.drafts = sequence.drafts[: max(0, room)]
             if sequence.matcher is not None:
                 sequence.drafts = sequence.drafts[: sequence.matcher.allowed(sequence.drafts)]
@@ -135,11 +135,10 @@ class Core:
             if work not in ends or work.sequence.request.sampling.max_tokens == 0:
                 continue
             sequence = work.sequence
-            answered = len(sequence.tokens) - len(sequence.request.prompt)
             masks = _masks(sequence)
             for i in range(work.drafts + 1):
                 places.append(end - work.drafts - 1 + i)
-                rows.append(Row(sequence.request.sampling, answered + i, sequence.counts, sequence.drafts[:i],
+                rows.append(Row(sequence.request.sampling, sequence.answered + i, sequence.counts, sequence.drafts[:i],
                                 masks[i] if i < len(masks) else None))
         return sample(self.runner.logits(states[places]), rows) if rows else []
 
@@ -172,7 +171,7 @@ class Core:
                     sequence.matcher.accept(choice.token)
                     if sequence.matcher.done:
                         finish = "stop"
-                if not finish and (len(sequence.answer) == sampling.max_tokens
+                if not finish and (sequence.answered == sampling.max_tokens
                                    or len(sequence.tokens) == self.context):
                     finish = "length"
             sequence.drafts = []

@@ -117,7 +117,9 @@ class Engine:
         """The worker thread: take in what came, run a step, hand over what it gave."""
         while self._take_in():
             try:
-                self._settle([*self._ended(), *self._core.step()])
+                if ended := self._ended():
+                    self._settle(ended)
+                self._settle(self._core.step())
             except BaseException as error:  # a defect of ours: its readers must not wait for ever
                 failed = self._core.sequences
                 for sequence in failed:
@@ -151,7 +153,8 @@ class Engine:
 
     def _settle(self, events: list[tuple[Running, Event]]) -> None:
         """Hand events to their readers and forget those that are through."""
-        through: list[tuple[Stream, Event]] = []
+        steps: list[tuple[Stream, Event]] = []
+        results: list[tuple[Future[list[float]], Event]] = []
         over = 0
         for sequence, event in events:
             sink = self._sinks[sequence]
@@ -160,16 +163,20 @@ class Engine:
                 over += 1
             if isinstance(sink, Stream):
                 sink.cached, sink.prompt_logprobs = sequence.cached or 0, sequence.prompt_logprobs
-                through.append((sink, event))
-            elif sink.set_running_or_notify_cancel():
-                if isinstance(event, Embedding):
-                    sink.set_result(event.values)
-                else:
-                    sink.set_exception(event if isinstance(event, BaseException) else CancelledError())
-        hand_over(through)
-        with self._changed:
+                steps.append((sink, event))
+            else:
+                results.append((sink, event))
+        with self._changed:  # before readers learn of it: what has ended holds nothing
             self._live -= over
             self._stats = self._core.stats()
+        hand_over(steps)
+        for future, event in results:
+            if not future.set_running_or_notify_cancel():
+                continue
+            if isinstance(event, Embedding):
+                future.set_result(event.values)
+            else:
+                future.set_exception(event if isinstance(event, BaseException) else CancelledError())
 
 
 def _end(finish: Finish) -> Step:

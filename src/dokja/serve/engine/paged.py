@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ...models.indexer import Index
 from ...models.spec import LatentAttention
 from .. import native
+from ..weights import Weights
 from .pages import PAGE, Pages
 
 QUERIES = 16
@@ -105,13 +106,28 @@ def paged_attention(q_NHD: Tensor, k_pages: Tensor, v_pages: Tensor, table_RM: T
     return out
 
 
-def head_linear(x_NHD: Tensor, weight_HDE: Tensor, at: Places) -> Tensor:
-    """Each head's vector times its own matrix, [N, H, E]; bitwise the same for a token in any step."""
-    out = x_NHD.new_empty(*x_NHD.shape[:2], weight_HDE.shape[2])
-    for span in at.spans:
-        product = torch.bmm(_block(x_NHD, span).transpose(0, 1), weight_HDE).transpose(0, 1)
-        out[span.begin : span.end] = product[span.offset : span.offset + span.end - span.begin]
-    return out
+class HeadLinear:
+    """Each head's vector times its own matrix [H, D, E]; bitwise the same for a token in any step."""
+
+    def __init__(self, weight_HDE: Tensor) -> None:
+        self.shape = weight_HDE.shape[0], weight_HDE.shape[2]
+        packed = native.library() is not None
+        self.packed = [Weights(one.T, None, "fp32") for one in weight_HDE] if packed else []
+        self.plain = None if packed else weight_HDE.contiguous()
+
+    def __call__(self, x_NHD: Tensor, at: Places) -> Tensor:
+        """[N, H, E]."""
+        out = x_NHD.new_empty(len(x_NHD), *self.shape)
+        if self.plain is None:
+            step, x, y = x_NHD.stride(), x_NHD.data_ptr(), out.data_ptr()
+            for head, weights in enumerate(self.packed):
+                native.call("linear", weights.matrix, x + 4 * head * step[1], step[0], len(x_NHD),
+                            y + 4 * head * self.shape[1], out.stride(0))
+            return out
+        for span in at.spans:
+            product = torch.bmm(_block(x_NHD, span).transpose(0, 1), self.plain).transpose(0, 1)
+            out[span.begin : span.end] = product[span.offset : span.offset + span.end - span.begin]
+        return out
 
 
 def _block(x_N: Tensor, span: Span) -> Tensor:
@@ -147,7 +163,7 @@ class PagedLayer:
 
     def __init__(self, shared: PagedCache, kind: int, tensors: tuple[Tensor, ...]) -> None:
         self.shared, self.kind, self.tensors = shared, kind, tensors
-        self.absorbed: tuple[Tensor, Tensor] | None = None
+        self.absorbed: tuple[HeadLinear, HeadLinear] | None = None
 
     @property
     def length(self) -> int:
@@ -174,15 +190,15 @@ class PagedLayer:
         self._write(joined, *(() if index is None else (index.k_BSD[0, :, None],)))
         if self.absorbed is None:
             up = kv_up.weight.unflatten(0, (mixer.heads, -1))  # [H, nope + v, R]
-            self.absorbed = (up[:, : mixer.nope_dim].contiguous(),
-                             up[:, mixer.nope_dim :].transpose(1, 2).contiguous())
+            self.absorbed = HeadLinear(up[:, : mixer.nope_dim]), HeadLinear(up[:, mixer.nope_dim :].transpose(1, 2))
+        into, out_of = self.absorbed
         nope, rope = q_BTHD[0].split([mixer.nope_dim, mixer.rope_dim], dim=-1)
-        q = torch.cat((head_linear(nope, self.absorbed[0], at), rope), dim=-1)
+        q = torch.cat((into(nope, at), rope), dim=-1)
         pages = self.tensors[0]
         paged = None if index is None else PagedIndex(index.q_BTHD[0], index.weight_BTH[0], self.tensors[1], index.top)
         mixed = paged_attention(q, pages, pages[..., : mixer.kv_rank], table, at, window=mixer.window, scale=scale,
                                 index=paged)
-        return head_linear(mixed, self.absorbed[1], at)[None]
+        return out_of(mixed, at)[None]
 
 
 class PagedCache:

@@ -41,8 +41,9 @@ class Sequence:
     matcher: Matcher | None = None
 
     @property
-    def answer(self) -> list[int]:
-        return self.tokens[len(self.request.prompt) :]
+    def answered(self) -> int:
+        """Tokens of the answer so far."""
+        return len(self.tokens) - len(self.request.prompt)
 
     @property
     def whole(self) -> bool:
@@ -131,7 +132,7 @@ class Scheduler:
             # Drafts that were not accepted stand behind the known tokens; the next step writes over them.
             sequence.computed = min(work.begin + work.count, len(sequence.tokens) - 1)
             if self.prefix_cache:
-                extend_keys(sequence.keys, sequence.tokens[: sequence.computed // PAGE * PAGE], sequence.salt)
+                extend_keys(sequence.keys, sequence.tokens, sequence.salt)
                 self.pages.publish(row, sequence.keys, sequence.computed)
 
     def trim(self, works: Iterable[Work]) -> None:
