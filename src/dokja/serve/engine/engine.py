@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import cached_property
 
@@ -151,7 +151,7 @@ class Engine:
                 events.append((sequence, _end("cancelled" if gone else "deadline")))
         return events
 
-    def _settle(self, events: list[tuple[Running, Event]]) -> None:
+    def _settle(self, events: Iterable[tuple[Running, Event]]) -> None:
         """Hand events to their readers and forget those that are through."""
         steps: list[tuple[Stream, Event]] = []
         results: list[tuple[Future[list[float]], Event]] = []
