@@ -12,6 +12,7 @@ from .lora import Step
 from .paged import PagedCache, Places
 from .pages import Pages
 from .scheduler import Work
+from .trunk import Trunk
 
 
 class Runner:
@@ -20,7 +21,7 @@ class Runner:
     def __init__(self, decoder: Decoder, pages: Pages, context: int, adapters: Step | None = None) -> None:
         self.decoder, self.adapters = decoder.eval(), adapters
         self.cache = PagedCache(pages, context)
-        self.trunk = self.cache.layers[: len(decoder.layers)]
+        self.trunk = Trunk(self.decoder, self.cache)
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> Tensor:
@@ -39,8 +40,7 @@ class Runner:
         self.cache.place(at)
         if self.adapters is not None:
             self.adapters.place([work.sequence.request.adapter for work in works for _ in range(work.count)])
-        hidden = self.decoder.hidden(torch.tensor([ids]), self.trunk, at.position_N[None])
-        return self.decoder.norm(hidden)[0]
+        return self.decoder.norm(self.trunk.hidden(torch.tensor(ids)))
 
     @torch.inference_mode()
     def mtp(self, depth: int, at: Places, state_NC: Tensor, next_N: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Runner:
         worse, an answer never.
         """
         self.cache.place(at)
-        cache = self.cache.layers[len(self.trunk) + depth]
+        cache = self.cache.layers[len(self.trunk.layers) + depth]
         embedded = self.decoder.embed(next_N[None])
         return self.decoder.mtp[depth](state_NC[None], embedded, cache, at.position_N[None])[0]
 

@@ -26,6 +26,32 @@ class Matrix(ctypes.Structure):
     _fields_ = (("data", _P), ("bias", _P), ("outputs", _I), ("inputs", _I), ("kind", _I))
 
 
+class Paged(ctypes.Structure):
+    """What attention over pages reads, as in paged.h."""
+
+    _fields_ = (*((name, _I) for name in ("count", "heads", "kv_heads", "dim", "value_dim", "size", "table_width",
+                                          "window")),
+                ("by", _I * 6), ("q_stride", _I), ("scale", _F),
+                *((name, _P) for name in ("q", "k", "v", "sinks", "table", "rows", "positions", "out")))
+
+
+class Norm(ctypes.Structure):
+    """An RMSNorm; without weight, nothing is normed."""
+
+    _fields_ = (("weight", _P), ("offset", _F), ("eps", _F))
+
+
+class Layer(ctypes.Structure):
+    """A layer that one call runs, as in layer.cpp."""
+
+    _fields_ = (*((name, Norm) for name in ("mixer_in", "mixer_out", "ffn_in", "ffn_out", "q_norm", "k_norm")),
+                *((name, Matrix) for name in ("qkv", "out", "gate_up", "down")),
+                *((name, _I) for name in ("width", "heads", "kv_heads", "dim", "window", "rotated", "interleaved",
+                                          "activation", "page_size", "table_width")),
+                ("scale", _F), ("residual", _F),
+                *((name, _P) for name in ("sinks", "cos", "sin", "k", "v", "table")))
+
+
 SIGNATURES: dict[str, tuple[type, ...]] = {
     "pack": (_P, _P, _P, _I, _I, _P, _P, _N),
     "packed_bytes": (_P, _P, _N),
@@ -33,11 +59,13 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "mlp": (_P, _P, _I, _P, _I, _P, _N),
     "embed": (_P, _P, _I, _F, _P, _N),
     "experts_packed": (_P,) * 8 + (_N,),
-    "paged_attention": (_P, _P, _F) + (_P,) * 8 + (_N,),
+    "paged_attention": (_P, _N),
+    "layer": (_P, _I, _P, _P, _P, _P, _N),
 }
 _HERE = Path(__file__).parent
-_HEADERS = (*(_HERE / name for name in ("packed.h", "dot.h", "amx.h", "linear.h", "attention.h")), MODELS / "simd.h")
-KERNELS = KernelSet(_HERE, ("linear.cpp", "experts.cpp", "attention.cpp"), _HEADERS, SIGNATURES, "serving")
+_HEADERS = (*(_HERE / name for name in ("packed.h", "dot.h", "amx.h", "linear.h", "attention.h", "paged.h")),
+            MODELS / "simd.h", MODELS / "norm.h")
+KERNELS = KernelSet(_HERE, ("linear.cpp", "experts.cpp", "attention.cpp", "layer.cpp"), _HEADERS, SIGNATURES, "serving")
 
 
 @lru_cache(maxsize=1)
@@ -61,11 +89,11 @@ def paged_attention(q_NHD: Tensor, k_pages: Tensor, v_pages: Tensor, table_RM: T
                     position_N: Tensor, *, window: int | None, scale: float, sinks_H: Tensor | None) -> Tensor:
     """`engine.paged.paged_attention` without an index; all float32, row_N and position_N int64, table_RM int32."""
     count, heads, dim = q_NHD.shape
-    shape = (_I * 8)(count, heads, k_pages.shape[2], dim, v_pages.shape[3], k_pages.shape[1], table_RM.shape[1],
-                     window or 0)
+    q, out = q_NHD.contiguous(), torch.empty(count, heads, v_pages.shape[3])
     strides = (_I * 6)(*k_pages.stride()[:3], *v_pages.stride()[:3])
-    out = torch.empty(count, heads, v_pages.shape[3])
-    sinks = None if sinks_H is None else sinks_H.contiguous()
-    call("paged_attention", shape, strides, scale, q_NHD.contiguous(), k_pages, v_pages, table_RM, row_N, position_N,
-         sinks, out)
+    call("paged_attention", Paged(
+        count, heads, k_pages.shape[2], dim, v_pages.shape[3], k_pages.shape[1], table_RM.shape[1], window or 0,
+        strides, heads * dim, scale, q.data_ptr(), k_pages.data_ptr(), v_pages.data_ptr(),
+        None if sinks_H is None else sinks_H.data_ptr(), table_RM.data_ptr(), row_N.data_ptr(), position_N.data_ptr(),
+        out.data_ptr()))
     return out
