@@ -15,9 +15,10 @@ from dokja.models import native as training_kernels
 from dokja.models.decoder import Decoder
 from dokja.models.families import FAMILIES
 from dokja.serve import native
-from dokja.serve.engine.core import Core
+from dokja.serve.engine.core import Core, Embedding
 from dokja.serve.engine.scheduler import Sequence, Work
 from dokja.serve.engine.sizing import Limits
+from dokja.serve.engine.speculate import Speculator
 from dokja.serve.engine.types import Request, SamplingParams, Step, TokenLogprob
 from dokja.serve.quantise import prepare
 from dokja.serve.weights import Kind
@@ -153,3 +154,42 @@ def test_steps_are_a_function_of_the_arrivals(hybrid: tuple[Decoder, dict[str, R
         return [[(work.sequence.number, work.begin, work.count) for work in works] for works in planned]
 
     assert steps() == steps()
+
+
+@pytest.mark.parametrize("name", ["k-exaone", "deepseek-v3", "gpt-oss"])
+def test_nor_on_drafts(name: str) -> None:
+    """With drafts by look-up and, where there is one, by the MTP layer, in a crowd with few pages."""
+    decoder, requests = served(name, "fp32"), random_requests(5, 8)
+    alone = {request.id: run(Core(decoder, ROOMY), [(0, request)])[request.id] for request in requests}
+    limits = Limits(context=CONTEXT, tokens=CONTEXT + 64, rows=5, budget=19, mtp=bool(decoder.spec.mtp))
+    tight = Core(decoder, limits, Speculator(decoder, mtp=limits.mtp, spare=100.0))
+    assert run(tight, [(3 * i, request) for i, request in enumerate(requests)]) == alone
+    stats = tight.stats()
+    assert stats.pages_free == stats.pages_total
+    assert stats.drafted > 0
+    assert stats.preempted > 0
+
+
+def test_nor_do_embeddings_and_scores_of_prompts() -> None:
+    """Among other requests, in small chunks, preempted on the way."""
+    decoder = served("k-exaone", "int8")
+    prompts = [prompt_of(length) for length in (60, 100, 110)]
+
+    def results(core: Core, embed: bool, prompt: tuple[int, ...]) -> object:
+        request = Request("r", prompt, SamplingParams(max_tokens=0, prompt_logprobs=None if embed else 1))
+        sequence = core.add(request, embed=embed)
+        found: object = None
+        while sequence in core.sequences:
+            for ended, event in core.step():
+                if ended is sequence:
+                    found = event.values if isinstance(event, Embedding) else sequence.prompt_logprobs
+        return found
+
+    for embed in (True, False):
+        for prompt in prompts:
+            alone = results(Core(decoder, ROOMY), embed, prompt)
+            crowd = Core(decoder, Limits(context=CONTEXT, tokens=CONTEXT, rows=4, budget=11))
+            for i in range(3):
+                crowd.add(Request(f"r{i}", prompt[: 20 + i], SamplingParams(max_tokens=60)))
+            assert results(crowd, embed, prompt) == alone
+            assert crowd.stats().preempted > 0

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from ...models.cost import layer_matrix_flops
 from ...models.decoder import Decoder
 from .paged import Places
 from .pages import Pages
@@ -135,9 +136,10 @@ class Speculator:
         self.most, self.spare = most, spare
         self.share: float | None = None  # of a step, that a draft of the MTP layer takes; None without one
         if mtp and len(decoder.mtp):
-            head = decoder.head.weight.numel()
-            trunk, own = (sum(weight.numel() for weight in part.parameters())
-                          for part in (decoder.layers, decoder.mtp[0]))
+            spec = decoder.spec
+            head = 2 * spec.vocab * spec.width
+            trunk = sum(layer_matrix_flops(layer, spec.width) for layer in spec.layers)
+            own = layer_matrix_flops(spec.mtp[0], spec.width) + 4 * spec.width**2  # the projection of two states
             self.share = (own + head) / (trunk + head)
         self._states: WeakKeyDictionary[Running, _State] = WeakKeyDictionary()
 
