@@ -11,6 +11,14 @@ from dokja.models import native
 from dokja.models.native.build import library
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a server keeps by default goes into a temporary folder, in child processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture(params=["plain", "native"])
 def _kernels(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.param == "native" and library() is None:

@@ -164,9 +164,9 @@ def serve(
     log_json: Annotated[bool, typer.Option("--log-json", help="A line of JSON on standard error for each request.")
                         ] = False,
     pages: Annotated[bool, typer.Option("--pages/--no-pages", help="The chat page and the board.")] = True,
-    database: Annotated[str | None, typer.Option(help="Where the pages keep conversations and votes: a file, or a "
-                                                      "URL of SQLAlchemy; without it they go when the server "
-                                                      "ends.")] = None,
+    database: Annotated[str | None, typer.Option(help="Where the pages keep conversations and votes: a file, or "
+                                                      "postgresql://USER:PASSWORD@HOST/NAME; without it "
+                                                      "~/.local/share/dokja/serve.sqlite.")] = None,
     engine: Annotated[str, typer.Option(help="dokja, or vllm: vLLM's scheduler, kernels and devices under the same API "
                                              "and pages.")] = "dokja",
     vllm_arg: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for vLLM, as tensor_parallel_size=2; "
@@ -238,6 +238,32 @@ def build_exercises(skill: Annotated[str | None, typer.Option(help="One skill; a
                 print(f"{name}: {item.prompt} -> {item.answer}")
 
 
+@judge_app.command("votes")
+def judge_votes(database: Annotated[str | None, typer.Option(help="The server's database: a file, or postgresql://...; "
+                                                                  "that of `dokja serve` without it.")] = None,
+                as_json: Annotated[bool, typer.Option("--json", help="Print every vote, one JSON object a line, with "
+                                                                     "models, prompts, answers and order.")] = False,
+                ) -> None:
+    """Blind votes of the compare page, counted by pair of models.
+
+    Example: `dokja judge votes --database seasons/pocket/serve.sqlite --json > votes.jsonl`
+    """
+    from rich.table import Table
+
+    from .serve.store import Store, default_database, tally
+
+    store = Store(database or default_database(), create=False)
+    if as_json:
+        for vote in store.votes():
+            print(json.dumps(vote, ensure_ascii=False))
+    else:
+        table = Table("A", "B", "A wins", "B wins", "tie", "both bad")
+        for row in tally(store.votes()):
+            table.add_row(*map(str, row.values()))
+        Console().print(table)
+    store.close()
+
+
 @judge_app.command("text")
 def judge_text(model: Annotated[Path, typer.Argument(help="A model folder.")],
                text: Annotated[list[Path], typer.Option(help="Text to measure on, as for `season play`; repeatable.")],
@@ -281,4 +307,5 @@ def _serve_season(home: Path, host: str, port: int) -> None:
     for rank, model in enumerate(loaded.values(), start=1):
         model.card["rank"] = rank
     service = room.start(loaded) if loaded else None
-    room.serve(room.create_app(service, lambda: read_summary(home)), host, port)
+    room.serve(room.create_app(service, lambda: read_summary(home),
+                               database=str(home / "serve.sqlite")), host, port)

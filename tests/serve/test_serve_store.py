@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import multiprocessing
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
+from typer.testing import CliRunner
 
+from dokja.cli import app
 from dokja.errors import DokjaError
-from dokja.serve.store import ChangedError, GoneError, Settings, Store
+from dokja.serve.store import ChangedError, GoneError, Settings, Store, tally
 from dokja.serve.store.database import open_database
 from dokja.serve.store.tables import Base
 
@@ -143,6 +146,34 @@ def test_votes_come_back_whole_and_in_order(store: Store):
     assert [vote["choice"] for vote in votes] == ["left", "right", "bad"]
     assert {key: votes[0][key] for key in VOTE} == {**VOTE, "choice": "left"}
     assert votes[0]["created"] < votes[1]["created"]
+
+
+def test_votes_are_counted_by_pair_whatever_their_order(store: Store):
+    for left, right, choice in (("a", "b", "left"), ("b", "a", "left"), ("b", "a", "tie"), ("c", "a", "bad"),
+                                ("a", "b", "left")):
+        store.vote(**{**VOTE, "left_model": left, "right_model": right, "choice": choice})
+    assert tally(store.votes()) == [{"a": "a", "b": "b", "a_wins": 2, "b_wins": 1, "tie": 1, "bad": 0},
+                                    {"a": "a", "b": "c", "a_wins": 0, "b_wins": 0, "tie": 0, "bad": 1}]
+
+
+def test_votes_are_printed_as_json_lines(database: str):
+    store = Store(database)
+    store.vote(**VOTE)
+    store.vote(**{**VOTE, "choice": "left"})
+    store.close()
+    told = CliRunner().invoke(app, ["judge", "votes", "--database", database, "--json"])
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [line["choice"] for line in lines] == ["tie", "left"]
+    assert {key: lines[0][key] for key in VOTE} == VOTE
+    told = CliRunner().invoke(app, ["judge", "votes", "--database", database])
+    assert [cell.strip() for cell in told.stdout.splitlines()[3].split("│")[1:-1]] == ["a", "b", "1", "0", "1", "0"]
+
+
+def test_votes_of_a_database_that_is_not_there(tmp_path: Path):
+    told = CliRunner().invoke(app, ["judge", "votes", "--database", str(tmp_path / "no")])
+    assert isinstance(told.exception, DokjaError)
+    assert "there is no database at" in str(told.exception)
+    assert not (tmp_path / "no").exists()
 
 
 def test_the_migrations_make_the_tables_of_the_code(database: str):

@@ -17,6 +17,7 @@ from .local import LocalService
 from .server import serve
 from .service import Service
 from .start import Setup, named, read_models, read_size, start
+from .store import default_database
 from .weights import KINDS
 
 UPSTREAM_KEY = "DOKJA_UPSTREAM_KEY"
@@ -49,7 +50,7 @@ def run(source: Source, *, host: str, port: int, weights: str, context: int | No
     if log_lines:
         log_json()
     try:
-        app = create_app(service, lambda: None, settings=settings, database=database)
+        app = create_app(service, lambda: None, settings=settings, database=database or default_database())
         serve(app, host, port, grace=grace)
     finally:
         service.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,24 @@ WAIT = 20.0  # seconds to wait for another process's write
 _LOCK = 7_235_019_448_211_046_111  # the advisory lock of PostgreSQL under which tables are changed; any fixed number
 
 
-def open_database(url: str) -> Engine:
+def default_database() -> str:
+    """The file in the user's own data folder (XDG Base Directory Specification)."""
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return str(Path(home) / "dokja" / "serve.sqlite")
+
+
+def open_database(url: str, *, create: bool = True) -> Engine:
     """An engine for a URL, its tables at this version.
 
-    url: `sqlite:///file`, `postgresql://user:password@host/name`, or the path of an SQLite file. Processes that start
-    at once wait for each other. Raises DokjaError when the database cannot be reached, is no database, or was written
-    by a newer Dokja.
+    url: `sqlite:///file`, `postgresql://user:password@host/name`, or the path of an SQLite file. create: make a file
+    that is not there. Processes that start at once wait for each other. Raises DokjaError when the database cannot be
+    reached, is no database, or was written by a newer Dokja.
     """
     address = _address(url)
     shown = address.render_as_string(hide_password=True)
     sqlite = address.get_backend_name() == "sqlite"
+    if sqlite and not create and not Path(str(address.database)).exists():
+        raise DokjaError(f"there is no database at {address.database}: give another with --database")
     try:
         if sqlite and address.database:
             Path(address.database).parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +48,7 @@ def open_database(url: str) -> Engine:
                          ) from error
     except OSError as error:
         raise DokjaError(f"the folder of {address.database} cannot be made ({error.strerror}): give another database "
-                         "with --db") from error
+                         "with --database") from error
     if sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -52,7 +61,7 @@ def open_database(url: str) -> Engine:
         engine.dispose()
         reason = str(error.orig).strip().splitlines()[0]
         raise DokjaError(f"the database {shown} cannot be used ({reason}): check that it is there and is Dokja's, or "
-                         "give another with --db") from error
+                         "give another with --database") from error
     except BaseException:
         engine.dispose()
         raise
@@ -73,10 +82,10 @@ def _upgrade(connection: Connection, shown: str) -> None:
     found = MigrationContext.configure(connection).get_current_heads()
     if unknown := set(found) - known:
         raise DokjaError(f"the database {shown} was written by a newer Dokja (its tables are at {min(unknown)}, this "
-                         f"version knows up to {max(known)}): run that version, or give another database with --db")
+                         f"version knows up to {max(known)}): run that version, or give another with --database")
     if not found and (strange := _tables(connection)):
         raise DokjaError(f"the database {shown} holds tables that are not Dokja's ({', '.join(strange[:3])}): give a "
-                         "database of its own with --db")
+                         "database of its own with --database")
     command.upgrade(config, "head")
 
 

@@ -40,8 +40,8 @@ class Settings:
 class Store:
     """A database by URL or file name (`open_database`). Methods may be called from any thread and process."""
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
-        self._engine = open_database(url)
+    def __init__(self, url: str, clock: Callable[[], float] = time.time, *, create: bool = True) -> None:
+        self._engine = open_database(url, create=create)
         self._writing = self._engine.execution_options(writes=True)
         self._clock = clock
 
