@@ -154,6 +154,10 @@ def serve(
                                                        "memory.")] = None,
     max_batch: Annotated[int, typer.Option(min=1, max=4096, help="Requests that run at once.")] = 32,
     queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; the next is answered 429.")] = 256,
+    lora: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER: a LoRA adapter of the default model, which "
+                                                        "clients ask for by its name; repeatable.")] = None,
+    speculate: Annotated[str | None, typer.Option(help="mtp, ngram or off: what drafts tokens, which changes no "
+                                                       "answer; the model's own MTP layer if it has one.")] = None,
     api_keys: Annotated[Path | None, typer.Option(help="File of keys, one a line: KEY [NAME] [requests=N] [tokens=N]; "
                                                        "also DOKJA_API_KEYS=KEY,KEY.")] = None,
     rate_requests: Annotated[int | None, typer.Option(min=1, help="Requests a minute of one key or address.")] = None,
@@ -188,9 +192,10 @@ def serve(
 
     _require_free(host, port)
     source = command.Source(models or [], name or [], engine, vllm_arg or [], own_decoder, upstream)
-    command.run(source, host=host, port=port, weights=weights, context=context, kv_memory=kv_memory,
-                batch=max_batch, queue=queue, api_keys=api_keys, rate_requests=rate_requests, rate_tokens=rate_tokens,
-                max_body=max_body, timeout=timeout, grace=grace, log_lines=log_json, pages=pages, database=database)
+    setup = command.setup(weights, kv_memory, max_batch, queue, context, lora or [], speculate)
+    command.run(source, setup, host=host, port=port, api_keys=api_keys, rate_requests=rate_requests,
+                rate_tokens=rate_tokens, max_body=max_body, timeout=timeout, grace=grace, log_lines=log_json,
+                pages=pages, database=database)
 
 
 @build_app.command("text")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import DokjaError
 from ..models.loading import locate
@@ -16,10 +16,12 @@ from .app import create_app
 from .local import LocalService
 from .server import serve
 from .service import Service
-from .start import Setup, named, read_models, read_size, start
-from .store import default_database
+from .start import Setup, Speculate, named, read_models, read_size, start
 from .weights import KINDS
 
+_T = TypeVar("_T", bound=str)
+ENGINES = ("dokja", "vllm")
+DRAFTERS: tuple[Speculate, ...] = ("mtp", "ngram", "off")
 UPSTREAM_KEY = "DOKJA_UPSTREAM_KEY"
 
 
@@ -35,28 +37,37 @@ class Source:
     upstream: str | None
 
 
-def run(source: Source, *, host: str, port: int, weights: str, context: int | None,
-        kv_memory: str | None, batch: int, queue: int, api_keys: Path | None, rate_requests: int | None,
+def setup(weights: str, kv_memory: str | None, batch: int, queue: int, context: int | None, lora: Sequence[str],
+          speculate: str | None) -> Setup:
+    """How Dokja's own engine is to run; DokjaError for what is none of the choices."""
+    loras: dict[str, Path] = {}
+    for text in lora:
+        name, mark, folder = text.partition("=")
+        if not mark or not name or name in loras:
+            raise DokjaError(f"--lora {text}: write NAME=FOLDER, each name once")
+        loras[name] = Path(folder)
+    return Setup(_one_of("weights", weights, KINDS), None if kv_memory is None else read_size(kv_memory), batch, queue,
+                 context, loras, None if speculate is None else _one_of("speculate", speculate, DRAFTERS))
+
+
+def run(source: Source, setup: Setup, *, host: str, port: int, api_keys: Path | None, rate_requests: int | None,
         rate_tokens: int | None, max_body: str, timeout: float | None, grace: float, log_lines: bool, pages: bool,
         database: str | None) -> None:
     """Load, announce, serve until a signal comes; what is wrong with an option is told before anything is loaded."""
-    chosen = next((kind for kind in KINDS if kind == weights), None)
-    if chosen is None:
-        raise DokjaError(f"unknown weights {weights!r}: choose from {', '.join(KINDS)} with --weights")
     settings = Settings(keys=read_keys(api_keys, os.environ), requests_a_minute=rate_requests,
                         tokens_a_minute=rate_tokens, body_limit=read_size(max_body), longest_wait=timeout, pages=pages)
-    setup = Setup(chosen, None if kv_memory is None else read_size(kv_memory), batch, queue, context)
-    service = _service(source, setup)
+    service = service_of(source, setup)
     if log_lines:
         log_json()
     try:
-        app = create_app(service, lambda: None, settings=settings, database=database or default_database())
+        app = create_app(service, lambda: None, settings=settings, database=database)
         serve(app, host, port, grace=grace)
     finally:
         service.close()
 
 
-def _service(source: Source, setup: Setup) -> Service:
+def service_of(source: Source, setup: Setup) -> Service:
+    """The service that the options ask for."""
     if source.upstream is not None:
         try:
             from .upstream import UpstreamService
@@ -72,11 +83,10 @@ def _service(source: Source, setup: Setup) -> Service:
         if source.vllm_arguments or source.own_decoder:
             raise DokjaError("--vllm-arg and --own-decoder say how vLLM runs a model: add --engine vllm")
         return start(read_models(source.models, source.names, setup), setup)
-    if source.engine != "vllm":
-        raise DokjaError(f"unknown engine {source.engine!r}: choose from dokja, vllm with --engine")
-    if setup.weights != "fp32" or setup.kv_memory is not None:
-        raise DokjaError("--weights and --kv-memory are for Dokja's engine: tell vLLM with --vllm-arg "
-                         "quantization=... or gpu_memory_utilization=...")
+    _one_of("engine", source.engine, ENGINES)
+    if setup.weights != "fp32" or setup.kv_memory is not None or setup.loras or setup.speculate is not None:
+        raise DokjaError("--weights, --kv-memory, --lora and --speculate are for Dokja's engine: tell vLLM "
+                         "with --vllm-arg quantization=... or gpu_memory_utilization=...")
     from .vllm import VllmEngine
 
     options = {"max_num_seqs": setup.batch, **dict(map(_vllm_argument, source.vllm_arguments))}
@@ -94,3 +104,10 @@ def _vllm_argument(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def _one_of(option: str, value: str, choices: Sequence[_T]) -> _T:
+    found = next((choice for choice in choices if choice == value), None)
+    if found is None:
+        raise DokjaError(f"unknown {option} {value!r}: choose from {', '.join(choices)} with --{option}")
+    return found

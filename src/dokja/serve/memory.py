@@ -45,8 +45,10 @@ def free_memory() -> int:
 
 
 def gibi(size: float) -> str:
-    """A size in GiB, or MiB where that says more."""
-    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.0f} MiB"
+    """A size in GiB, or in MiB or KiB where that says more."""
+    if size >= 2**30:
+        return f"{size / 2**30:,.1f} GiB"
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"
 
 
 def _peak(count: int, size: float, kind: Kind) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -13,13 +14,16 @@ from ..errors import DokjaError
 from ..models.loading import load, locate
 from ..models.model import Model
 from .engine.engine import Engine
+from .engine.lora import Adapters
 from .engine.pages import PAGE, kinds_of
 from .engine.sizing import Limits, page_totals
+from .engine.types import TokenEngine
 from .local import LocalService
 from .memory import check_fits, free_memory, gibi
 from .quantise import prepare
 from .weights import Kind
 
+Speculate = Literal["mtp", "ngram", "off"]
 _SHARE = 0.5  # of the free memory, for the cache, where nothing else is said
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 
@@ -28,7 +32,8 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 class Setup:
     """How to run models. weights: what they are kept as. kv_memory: bytes of cache a model; None is what `batch`
     requests of full length take, within half of the free memory. batch: requests that run at once; queue: that wait.
-    context: of prompt and answer together, None the model's own.
+    context: of prompt and answer together, None the model's own. loras: folders of the first model's adapters, by name.
+    speculate: what drafts tokens; None is the MTP layer of a model that has one, n-grams else.
     """
 
     weights: Kind = "fp32"
@@ -36,6 +41,8 @@ class Setup:
     batch: int = 32
     queue: int = 256
     context: int | None = None
+    loras: Mapping[str, Path] = field(default_factory=dict)
+    speculate: Speculate | None = None
 
 
 def read_size(text: str) -> int:
@@ -83,11 +90,17 @@ def name_of(source: str) -> str:
 def start(models: Mapping[str, Model], setup: Setup | None = None) -> LocalService:
     """A service over engines for these models, whose decoders it takes over; DokjaError where memory does not do."""
     setup = setup or Setup()
-    engines = {}
+    engines: dict[str, TokenEngine] = {}
     for name, model in models.items():
+        if taken := sorted(set(setup.loras) & set(models)):
+            raise DokjaError(f"an adapter and a model are both called {taken[0]}: give the adapter another name")
+        if setup.speculate == "mtp" and not model.spec.mtp:
+            raise DokjaError(f"{name} has no MTP layer to draft with: leave --speculate out, or choose ngram")
+        adapters = Adapters(model, setup.loras) if setup.loras and not engines else None  # read before it is prepared
         prepare(model.decoder, setup.weights)
-        engines[name] = Engine(model, limits_of(model, setup, name), queue=setup.queue)
-    return LocalService(engines)
+        engines[name] = Engine(model, limits_of(model, setup, name), queue=setup.queue,
+                               speculate=setup.speculate != "off", adapters=adapters)
+    return LocalService(engines, dict.fromkeys(setup.loras, next(iter(engines), "")))
 
 
 def limits_of(model: Model, setup: Setup, name: str) -> Limits:
@@ -95,10 +108,11 @@ def limits_of(model: Model, setup: Setup, name: str) -> Limits:
     context = min(setup.context or model.spec.context, model.spec.context)
     memory = setup.kv_memory if setup.kv_memory is not None else int(free_memory() * _SHARE)
     size = model.decoder.embedding.weight.element_size()
-    kinds = kinds_of(model.spec)
+    mtp = bool(model.spec.mtp) and setup.speculate in (None, "mtp")
+    kinds = kinds_of(model.spec, mtp=mtp)
 
     def taken(context: int, tokens: int) -> int:
-        totals = page_totals(kinds, Limits(context, tokens, setup.batch))
+        totals = page_totals(kinds, Limits(context, tokens, setup.batch, mtp=mtp))
         return sum(total * kind.page_values * size for total, kind in zip(totals, kinds, strict=True))
 
     if setup.context is None and taken(context, context) > memory:  # the longest context that fits
@@ -108,7 +122,7 @@ def limits_of(model: Model, setup: Setup, name: str) -> Limits:
         raise DokjaError(f"the cache of {name} needs {gibi(taken(least, least))} for a context of {least:,} tokens and "
                          f"may take {gibi(memory)}: allow more with --kv-memory, or give less --context or --max-batch")
     tokens = _most(lambda tokens: taken(context, tokens) <= memory, setup.batch * context)
-    return Limits(context, max(tokens, context), setup.batch)
+    return Limits(context, max(tokens, context), setup.batch, mtp=mtp)
 
 
 def _most(fits: Callable[[int], bool], limit: int) -> int:
