@@ -9,6 +9,7 @@
 #   make docs-models                  write the tables and figures of docs/models.md from the specs
 #   make bench-season                 measure the bars of the pocket season
 #   make bench-models                 measure the plain module against transformers
+#   make bench-sampler MODEL=folder   measure what choosing tokens takes of a step at batch 32
 #   make bench-peers bench-serve      install llama.cpp and vLLM beside it, and measure the serving engine against them
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ PLAY := --home $(HOME_DIR) --port $(PORT) $(foreach path,$(TEXT),--text $(path))
 	$(if $(FLOPS),--flops $(FLOPS)) $(if $(SEED),--seed $(SEED)) $(if $(TEAMS),--teams $(TEAMS)) \
 	$(if $(FRESH),--fresh) $(if $(NO_SERVE),--no-serve)
 
-.PHONY: season serve test lint chromium postgresql docs-models bench-season bench-models bench-serve bench-peers bench-ops clean
+.PHONY: season serve test lint chromium postgresql docs-models bench-season bench-models bench-serve bench-peers bench-sampler bench-ops clean
 
 season: .venv/season
 	$(BIN)/dokja season play $(PLAY)
@@ -59,6 +60,9 @@ bench-models: .venv/test
 
 bench-serve: .venv/test
 	$(BIN)/python benchmarks/serve.py --out benchmarks/results/serve.json
+
+bench-sampler: .venv/test
+	$(BIN)/python benchmarks/sampler.py $(MODEL)
 
 # The engines that bench-serve compares with, each in an environment of its own. llama.cpp is compiled here for this
 # processor, without its AMX kernels, which crash in this version.

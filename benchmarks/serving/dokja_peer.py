@@ -25,8 +25,10 @@ class Peer:
         self.model = dokja.load(folder, dtype="float32")
         self.model.decoder.eval()
         prepare(self.model.decoder, weights)  # type: ignore[arg-type]
-        # Every measurement has to compute its prompt: no prefix may be found.
-        self.engine = Engine(self.model, limits_of(self.model, Setup(kv_memory=2 << 30, context=1024), folder))
+        # Every measurement has to compute its prompt: no prefix may be found. Every token has to be computed alone, as
+        # the peers do: nothing is drafted.
+        self.engine = Engine(self.model, limits_of(self.model, Setup(kv_memory=2 << 30, context=1024), folder),
+                             speculate=False)
         self.asked = 0
 
     async def _run(self, rows: list[list[int]], tokens: int) -> tuple[float, float]:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ...models.decoder import Decoder
 from ..errors import BadRequestError
-from .grammar import Mask, Matcher
+from .grammar import Matcher
 from .lora import Adapters
 from .pages import Pages, kinds_of
 from .runner import Runner
 from .sampler import Choice, Counts, Row, logprobs, sample
+from .scan import Mask
 from .scheduler import Scheduler, Sequence, Work
 from .sizing import Limits, page_totals
 from .types import Finish, Request, Stats, Step

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ...errors import DokjaError
 from ..errors import BadRequestError
+from .scan import Mask
 from .types import Grammar
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ LIMITS = LLParserLimits(initial_lexer_fuel=1_000_000, step_lexer_fuel=200_000, s
 # Between two tokens of JSON: a small model would otherwise write white space for ever. lenient: a keyword that the
 # library does not enforce is an error, also where the schema asks to be read leniently.
 JSON: JsonCompileOptions = {"whitespace_pattern": r"[\x20\x0A\x0D\x09]{0,16}", "lenient": False}
-
-Mask = NDArray[np.uint8]
 
 
 class Grammars:
@@ -92,7 +90,7 @@ class Matcher:
         return bool(self._matcher.is_stopped())
 
     def masks(self, drafts: Sequence[int], stop: Sequence[int]) -> list[Mask]:
-        """Ids allowed at the next place and behind each of the drafts, one bit an id, as `sampler.Row.mask` has them.
+        """Ids allowed at the next place and behind each of the drafts, one bit an id, as `scan.Mask`.
 
         There are fewer masks than drafts + 1 where the grammar forbids a draft or ends: what is behind cannot be
         reached. The ids of `stop` are allowed where the answer may end, nowhere else.

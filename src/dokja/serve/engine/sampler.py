@@ -4,45 +4,60 @@ Rows are independent: each one's arithmetic is the same, bit for bit, whatever o
 inverse of the cumulative distribution, over ids in ascending order, at a uniform number that a counter-based
 generator (Philox: Salmon et al. 2011) makes of (seed, n) alone, so that it depends on no earlier draw.
 
-Nothing sorts a whole vocabulary unless it must: the n largest logits lie in the n blocks with the largest peaks, so
-that a few blocks hold every candidate of top_k, top_p or min_p.
+Nothing sorts a whole vocabulary unless it must: one pass over the logits (`scan.py`) says which few blocks hold every
+candidate of top_k, top_p or min_p, and which one a draw falls into.
 
 Shape letters: N rows, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .scan import BLOCK, Doubles, Floats, Ints, Mask, Scan, scan
 from .types import SamplingParams, TokenLogprob
 
-BLOCK = 256
-FIRST_PEAKS = 64  # blocks looked at first for top_p; four times as many whenever they hold too little
+FIRST = 64  # blocks looked at first for top_p; four times as many whenever they hold too little
+SORTED = 4096  # candidates that are put in order as they are; of more, only those that decide
 COLDEST = 1e-30  # a lower temperature is no positive float32; this one is greedy already
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class Counts:
     """Which tokens a request has seen, for penalties: those of its prompt, and how often each is in its answer."""
 
     def __init__(self, prompt: Sequence[int] = ()) -> None:
-        self.prompt = np.unique(np.asarray(prompt, dtype=np.int64))
-        self.answer: Counter[int] = Counter()
+        distinct = dict.fromkeys(prompt)
+        self._slots = {token: slot for slot, token in enumerate(distinct)}
+        self._ids = np.fromiter(distinct, np.int64, len(distinct))
+        self._times = np.zeros(len(distinct), np.float32)
 
     def add(self, token: int) -> None:
         """The answer grew by a token."""
-        self.answer[token] += 1
+        slot = self._slots.setdefault(token, len(self._slots))
+        if slot >= len(self._ids):
+            more = len(self._ids) + 64
+            self._ids = np.append(self._ids, np.zeros(more, np.int64))
+            self._times = np.append(self._times, np.zeros(more, np.float32))
+        self._ids[slot] = token
+        self._times[slot] += 1
+
+    def seen(self, drafted: Sequence[int] = ()) -> tuple[Ints, Floats]:
+        """The ids of prompt and answer and how often each is in the answer, drafts counted."""
+        ids, times = self._ids[: len(self._slots)], self._times[: len(self._slots)]
+        if drafted:
+            new = [token for token in dict.fromkeys(drafted) if token not in self._slots]
+            ids, times = np.append(ids, np.array(new, np.int64)), np.append(times, np.zeros(len(new), np.float32))
+            slots = self._slots | {token: len(self._slots) + i for i, token in enumerate(new)}
+            for token in drafted:
+                times[slots[token]] += 1
+        return ids, times
 
 
 @dataclass(frozen=True)
@@ -50,15 +65,15 @@ class Row:
     """A place of an answer to choose the token for.
 
     draw: how many tokens of the answer come before it. counts: needed with penalties; what stands before the drafts.
-    drafted: draft tokens between the answer and this place. mask: ids that a grammar allows as bits, [ceil(V / 8)],
-    id i being bit i % 8 of byte i // 8; None allows all.
+    drafted: draft tokens between the answer and this place. mask: ids that a grammar allows (`scan.Mask`); None allows
+    all.
     """
 
     sampling: SamplingParams
     draw: int = 0
     counts: Counts | None = None
     drafted: Sequence[int] = ()
-    mask: NDArray[np.uint8] | None = None
+    mask: Mask | None = None
 
 
 class Choice(NamedTuple):
@@ -70,21 +85,25 @@ class Choice(NamedTuple):
 
 def sample(logits_NV: Tensor, rows: Sequence[Row]) -> list[Choice]:
     """One token a row; the order of the steps is that of `SamplingParams`."""
-    logits = logits_NV.detach().float().cpu().contiguous().numpy()
-    space = _Space(logits.shape[-1])
-    choices = []
-    for own, row in zip(logits, rows, strict=True):
-        token = _choose(own, row, space)
-        top = row.sampling.logprobs
-        choices.append(Choice(token, None if top is None else _logprob(own, token, top, space)))
-    return choices
+    logits = _numpy(logits_NV)
+    adjusted = [i for i, row in enumerate(rows) if _adjusts(row.sampling, row)]
+    own = dict(zip(adjusted, _room(len(adjusted), logits.shape[1]), strict=True))
+    for i, x_V in own.items():
+        np.copyto(x_V, logits[i])
+        _adjust(x_V, rows[i])
+    scans = scan([own.get(i, logits[i]) for i in range(len(rows))],
+                 [_heat(row.sampling, logits.shape[1]) for row in rows], [row.mask for row in rows])
+    tokens = [_choose(found, row) for found, row in zip(scans, rows, strict=True)]
+    asked = [i for i, row in enumerate(rows) if row.sampling.logprobs is not None]
+    raw = zip(asked, scan([logits[i] for i in asked], [1.0] * len(asked), [None] * len(asked)), strict=True)
+    entries = {i: _logprob(found, tokens[i], rows[i].sampling.logprobs or 0) for i, found in raw}
+    return [Choice(token, entries.get(i)) for i, token in enumerate(tokens)]
 
 
 def logprobs(logits_NV: Tensor, tokens: Sequence[int], top: int) -> list[TokenLogprob]:
     """Log-probabilities of given tokens, a row each, with the `top` likeliest: prompt_logprobs."""
-    logits = logits_NV.detach().float().cpu().contiguous().numpy()
-    space = _Space(logits.shape[-1])
-    return [_logprob(own, token, top, space) for own, token in zip(logits, tokens, strict=True)]
+    scans = scan(list(_numpy(logits_NV)), [1.0] * len(tokens), [None] * len(tokens))
+    return [_logprob(found, token, top) for found, token in zip(scans, tokens, strict=True)]
 
 
 def uniform(seed: int, n: int) -> float:
@@ -93,65 +112,42 @@ def uniform(seed: int, n: int) -> float:
     return float(int(raw) >> 11) * 2.0**-53
 
 
-class _Space:
-    """Room for one row in blocks, padded with -inf; always the same memory, since vectorised exponentials may round
-    differently at another alignment."""
-
-    def __init__(self, vocab: int) -> None:
-        self.vocab = vocab
-        self.blocks = -(-vocab // BLOCK)
-        self.x = torch.full((self.blocks, BLOCK), -np.inf)
-        self.weights = torch.empty(self.blocks, BLOCK)
-        self.row: Floats = self.x.numpy().reshape(-1)[:vocab]
-
-    def peaks(self) -> Floats:
-        """The largest logit of each block."""
-        return self.x.amax(1).numpy()
-
-    def weigh(self, peak: float, temperature: float) -> Doubles:
-        """weights = exp((x - peak) / temperature); returns their sum in each block."""
-        torch.sub(self.x, peak, out=self.weights)
-        if temperature != 1.0:
-            self.weights.div_(temperature)
-        self.weights.exp_()
-        return self.weights.sum(1).numpy().astype(np.float64)
-
-    def at_least(self, threshold: float, peaks: Floats) -> Ints:
-        """Ids whose logit is at least `threshold`, ascending."""
-        blocks = np.flatnonzero(peaks >= threshold)
-        block, column = np.nonzero(self.x.numpy()[blocks] >= threshold)
-        ids = blocks[block] * BLOCK + column
-        return ids[ids < self.vocab]
-
-    def largest(self, n: int, peaks: Floats) -> Ints:
-        """At least n ids, if there are as many, that hold the n largest logits; ascending."""
-        if n >= self.vocab:
-            return np.arange(self.vocab)
-        among = peaks if n <= len(peaks) else self.row
-        return self.at_least(float(np.partition(among, len(among) - n)[len(among) - n]), peaks)
+def _numpy(logits_NV: Tensor) -> Floats:
+    return logits_NV.detach().float().cpu().contiguous().numpy()
 
 
-def _choose(logits_V: Floats, row: Row, space: _Space) -> int:
+_kept_room = threading.local()
+
+
+def _room(rows: int, vocab: int) -> Floats:
+    """Memory for adjusted rows, kept from step to step: fresh pages would cost more than what is done in them."""
+    held: Floats | None = getattr(_kept_room, "held", None)
+    if held is None or held.shape[1] != vocab or len(held) < rows:
+        held = _kept_room.held = np.empty((rows, vocab), np.float32)
+    return held[:rows]
+
+
+def _heat(its: SamplingParams, vocab: int) -> float:
+    """The temperature at which a row's mass must be known, 0 where it need not."""
+    few = 0 < its.top_k < vocab or (its.min_p > 0 and its.top_p >= 1)
+    return 0.0 if its.temperature <= 0 or few else max(its.temperature, COLDEST)
+
+
+def _choose(found: Scan, row: Row) -> int:
     its = row.sampling
-    if _adjusts(row):
-        np.copyto(space.row, logits_V)
-        _adjust(space.row, row)
-        if its.temperature <= 0:
-            return int(space.row.argmax())
-    elif its.temperature <= 0:
-        return int(logits_V.argmax())
-    else:
-        np.copyto(space.row, logits_V)
-    peaks, temperature = space.peaks(), max(its.temperature, COLDEST)
-    peak, at = float(peaks.max()), uniform(its.seed, row.draw)
-    if not np.isfinite(peak):
-        return int(space.row.argmax())
-    if 0 < its.top_k < space.vocab or its.top_p < 1 or its.min_p > 0:
-        ids, weights = _kept(its, peaks, temperature, space)
+    if its.temperature <= 0 or not np.isfinite(found.peak):
+        return found.argmax()
+    temperature, at = max(its.temperature, COLDEST), uniform(its.seed, row.draw)
+    if found.sums is not None and not np.isfinite(found.sums.sum()):
+        return found.argmax()  # the model gave no numbers
+    if 0 < its.top_k < len(found.x) or its.top_p < 1 or its.min_p > 0:
+        ids, weights = _kept(its, found, temperature)
         return int(ids[_invert(np.cumsum(weights), at)])
-    upto = np.cumsum(space.weigh(peak, temperature))
+    assert found.sums is not None
+    upto = np.cumsum(found.sums)
     block = _invert(upto, at)
-    within = np.cumsum(space.weights[block].numpy(), dtype=np.float64)
+    part = found.x[block * BLOCK : (block + 1) * BLOCK].astype(np.float64)
+    within = np.cumsum(np.exp((part - found.peak) / temperature))
     share = (at * upto[-1] - (upto[block - 1] if block else 0.0)) / within[-1]
     return block * BLOCK + _invert(within, share)
 
@@ -162,74 +158,85 @@ def _invert(cumulative: Doubles, at: float) -> int:
     return min(place, int(np.searchsorted(cumulative, cumulative[-1])))
 
 
-def _kept(its: SamplingParams, peaks: Floats, temperature: float, space: _Space) -> tuple[Ints, Doubles]:
+def _kept(its: SamplingParams, found: Scan, temperature: float) -> tuple[Ints, Doubles]:
     """Ids that top_k, top_p and min_p leave, ascending, and their weights relative to the likeliest."""
-    peak = float(peaks.max())
+    x, peak = found.x, found.peak
 
-    def ordered(ids: Ints) -> tuple[Ints, Doubles]:
-        """Likeliest first, the lower id first among equals, with weights."""
-        ids = ids[np.argsort(-space.row[ids], kind="stable")]
-        return ids, np.exp((space.row[ids].astype(np.float64) - peak) / temperature)
+    def weigh(ids: Ints) -> Doubles:
+        return np.exp((x[ids].astype(np.float64) - peak) / temperature)
 
-    whole = None
-    if 0 < its.top_k < space.vocab:
-        ids, weights = ordered(space.largest(its.top_k, peaks))
-        ids, weights = ids[: its.top_k], weights[: its.top_k]
+    if 0 < its.top_k < len(x):
+        ids = found.largest(its.top_k)
+        ids = np.sort(ids[np.argsort(-x[ids], kind="stable")[: its.top_k]])  # the lower id first among equals
+        weights = weigh(ids)
         whole = float(weights.sum())
     elif its.top_p < 1:
-        whole = float(space.weigh(peak, temperature).sum())
-        count = FIRST_PEAKS
-        ids, weights = ordered(space.largest(count, peaks))
-        while weights.sum() < its.top_p * whole and len(ids) < space.vocab:
+        assert found.sums is not None
+        whole, count = float(found.sums.sum()), FIRST
+        ids = found.largest(count)
+        while (weights := weigh(ids)).sum() < its.top_p * whole and len(ids) < len(x):
             count *= 4
-            ids, weights = ordered(space.largest(count, peaks))
+            ids = found.largest(count)
     else:
         # A little under the threshold, since the weights decide below.
-        lowest = peak + temperature * float(np.log(its.min_p))
-        ids, weights = ordered(space.at_least(lowest - 1e-5 * max(abs(lowest), abs(peak)), peaks))
+        lowest, whole = peak + temperature * float(np.log(its.min_p)), np.inf
+        ids = found.at_least(lowest - 1e-5 * max(abs(lowest), abs(peak)))
+        weights = weigh(ids)
+    alive = weights > 0
+    ids, weights = ids[alive], weights[alive]
     kept = weights >= its.min_p
-    kept &= weights > 0
-    if its.top_p < 1 and whole is not None:
-        kept &= np.cumsum(weights) - weights < its.top_p * whole
-    kept[0] = True
-    order = np.argsort(ids[kept])
-    return ids[kept][order], weights[kept][order]
+    if its.top_p < 1:
+        kept &= _nucleus(x[ids], weights, its.top_p * whole)
+    kept[int(x[ids].argmax())] = True
+    return ids[kept], weights[kept]
 
 
-def _adjusts(row: Row) -> bool:
-    its = row.sampling
+def _nucleus(x: Floats, weights: Doubles, target: float) -> NDArray[np.bool_]:
+    """True for the largest of x, down to the one with which the sum of their weights reaches the target."""
+    if len(x) <= SORTED:
+        order = np.argsort(-x, kind="stable")
+        taken = np.empty(len(x), bool)
+        taken[order] = np.cumsum(weights[order]) - weights[order] < target
+        return taken
+    # Sums of as many slices, from the largest down: only the slice in which the target lies has to be looked into.
+    depth = ((x.max() - x).astype(np.float64) * ((SORTED - 1) / float(np.ptp(x) or 1.0))).astype(np.int64)
+    upto = np.cumsum(np.bincount(depth, weights, SORTED))
+    edge = int(np.searchsorted(upto, target))
+    taken, inside = depth < edge, np.flatnonzero(depth == edge)
+    if len(inside):
+        order = inside[np.argsort(-x[inside], kind="stable")]
+        before = upto[edge] - np.cumsum(weights[order][::-1])[::-1]
+        taken[order] = before < target
+    return taken
+
+
+def _adjusts(its: SamplingParams, row: Row) -> bool:
     return bool(row.mask is not None or its.logit_bias or its.repetition_penalty != 1 or its.presence_penalty
                 or its.frequency_penalty or row.draw < its.min_tokens)
 
 
 def _adjust(x_V: Floats, row: Row) -> None:
-    """Bias, penalties, and what may not be chosen, in place."""
+    """Bias, penalties, and end tokens that may not come yet, in place."""
     its = row.sampling
     for token, bias in its.logit_bias.items():
         x_V[token] += bias
-    if row.counts is not None:
-        answer = row.counts.answer + Counter(row.drafted)
-        ids = np.fromiter(answer.keys(), np.int64, len(answer))
+    penalised = its.repetition_penalty != 1 or its.presence_penalty or its.frequency_penalty
+    if row.counts is not None and penalised:
+        ids, times = row.counts.seen(row.drafted)
+        values = x_V[ids]
         if its.repetition_penalty != 1:
-            seen = np.union1d(row.counts.prompt, ids)
-            x_V[seen] = np.where(x_V[seen] > 0, x_V[seen] / its.repetition_penalty, x_V[seen] * its.repetition_penalty)
-        if its.presence_penalty or its.frequency_penalty:
-            times = np.fromiter(answer.values(), np.float32, len(answer))
-            x_V[ids] -= its.presence_penalty + its.frequency_penalty * times
+            values = np.where(values > 0, values / np.float32(its.repetition_penalty),
+                              values * np.float32(its.repetition_penalty))
+        x_V[ids] = values - its.presence_penalty * (times > 0) - its.frequency_penalty * times
     if row.draw < its.min_tokens:
         x_V[list(its.stop)] = -np.inf
-    if row.mask is not None:
-        bits = np.unpackbits(row.mask, bitorder="little")[: len(x_V)]
-        np.copyto(x_V, -np.inf, where=bits == 0)
 
 
-def _logprob(logits_V: Floats, token: int, top: int, space: _Space) -> TokenLogprob:
+def _logprob(found: Scan, token: int, top: int) -> TokenLogprob:
     """Log-probabilities of the model's own distribution."""
-    np.copyto(space.row, logits_V)
-    peaks = space.peaks()
-    peak = float(peaks.max())
-    norm = peak + float(np.log(space.weigh(peak, 1.0).sum()))
-    best = space.largest(top, peaks) if top else np.zeros(0, np.int64)
-    best = best[np.argsort(-space.row[best], kind="stable")][:top]
-    likeliest = tuple((int(i), float(space.row[i]) - norm) for i in best)
-    return TokenLogprob(token, float(space.row[token]) - norm, likeliest)
+    assert found.sums is not None
+    norm = found.peak + float(np.log(found.sums.sum()))
+    best = found.largest(top) if top else np.zeros(0, np.int64)
+    best = best[np.argsort(-found.x[best], kind="stable")][:top]
+    likeliest = tuple((int(i), float(found.x[i]) - norm) for i in best)
+    return TokenLogprob(token, float(found.x[token]) - norm, likeliest)

@@ -1,4 +1,5 @@
-"""Kernels in C++ for serving on CPU: packed int8, int4 and float32 weights, paged attention.
+"""Kernels in C++ for serving on CPU: packed int8, int4 and float32 weights, paged attention,
+the sampler's passes over logits.
 
 Every row's result depends on that row alone, bit for bit. They are built as those for training are
 (`models/native/build.py`); `serve/weights.py` has the PyTorch path.
@@ -61,11 +62,13 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "experts_packed": (_P,) * 8 + (_N,),
     "paged_attention": (_P, _N),
     "layer": (_P, _I, _P, _P, _P, _P, _N),
+    "scan": (_P, _P, _P, _I, _I, _P, _P, _N),
 }
 _HERE = Path(__file__).parent
 _HEADERS = (*(_HERE / name for name in ("packed.h", "dot.h", "amx.h", "linear.h", "attention.h", "paged.h")),
             MODELS / "simd.h", MODELS / "norm.h")
-KERNELS = KernelSet(_HERE, ("linear.cpp", "experts.cpp", "attention.cpp", "layer.cpp"), _HEADERS, SIGNATURES, "serving")
+_SOURCES = ("linear.cpp", "experts.cpp", "attention.cpp", "layer.cpp", "sampling.cpp")
+KERNELS = KernelSet(_HERE, _SOURCES, _HEADERS, SIGNATURES, "serving")
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,55 @@
+// What the sampler reads of whole rows of logits: where they are large, and how much mass lies where.
+#include "../../models/native/simd.h"
+
+using namespace dokja;
+
+constexpr int64_t BLOCK = 256;  // as in engine/scan.py
+
+// x becomes -inf at every i whose bit i % 8 of byte i / 8 is 0.
+static void forbid(float* x, const uint8_t* mask, int64_t n) {
+  static const auto* table = [] {  // for each byte, 8 floats to take the minimum with
+    static float made[256][8];
+    for (int byte = 0; byte < 256; byte++)
+      for (int i = 0; i < 8; i++) made[byte][i] = byte >> i & 1 ? INFINITY : -INFINITY;
+    return made;
+  }();
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int j = 0; j < 8; j++) x[i + j] = x[i + j] < table[mask[i / 8]][j] ? x[i + j] : table[mask[i / 8]][j];
+  for (; i < n; i++) x[i] = mask[i / 8] >> i % 8 & 1 ? x[i] : -INFINITY;
+}
+
+// For each row: peaks[b], the largest of block b; and, where temperature > 0, sums[b], the block's share of
+// sum exp((x - largest) / temperature). Where there is a mask, it forbids before all else. Every row is one thread's, so
+// that nothing depends on the others.
+extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const float* temperature, int64_t count,
+                          int64_t vocab, float* peaks, double* sums, int threads) {
+  const int64_t blocks = (vocab + BLOCK - 1) / BLOCK;
+  parallel(count, threads, [&](int64_t from, int64_t to, int) {
+    for (int64_t n = from; n < to; n++) {
+      float* x = rows[n];
+      if (masks[n]) forbid(x, masks[n], vocab);
+      float last[BLOCK];  // the last block, filled up
+      std::fill(last, last + BLOCK, -INFINITY);
+      std::copy(x + (blocks - 1) * BLOCK, x + vocab, last);
+      float largest = -INFINITY;
+      for (int64_t b = 0; b < blocks; b++) {
+        const float* p = b + 1 < blocks ? x + b * BLOCK : last;
+        Vec m = load(p);
+        for (int64_t i = W; i < BLOCK; i += W) m = max(m, load(p + i));
+        peaks[n * blocks + b] = max(m);
+        largest = std::max(largest, peaks[n * blocks + b]);
+      }
+      if (!(temperature[n] > 0)) continue;
+      const float sharpness = 1.0f / temperature[n];
+      for (int64_t b = 0; b < blocks; b++) {
+        const float* p = b + 1 < blocks ? x + b * BLOCK : last;
+        Vec s[4] = {};
+        for (int64_t i = 0; i < BLOCK; i += 4 * W)
+          for (int j = 0; j < 4; j++) s[j] += exp((load(p + i + j * W) - largest) * sharpness);
+        sums[n * blocks + b] = sum((s[0] + s[1]) + (s[2] + s[3]));
+      }
+    }
+  });
+  return 0;
+}
