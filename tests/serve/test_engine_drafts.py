@@ -25,7 +25,7 @@ class Oracle:
     """Knows the answers, and lies from the `right`-th guess on."""
 
     def __init__(self, decoder: Decoder, right: int) -> None:
-        self.answers = {prompt: expected(decoder, greedy(prompt, 40)) for prompt in PROMPTS}
+        self.answers = {prompt: expected(decoder, greedy(prompt, 24)) for prompt in PROMPTS}
         self.right = right
 
     def draft(self, works: list[Work], states_NC: Tensor, runner: Runner, pages: Pages) -> None:
@@ -36,14 +36,14 @@ class Oracle:
                 work.sequence.drafts = [token if i < self.right else (token + 1) % 256 for i, token in enumerate(true)]
 
 
-@pytest.mark.parametrize("name", ["k-exaone", "vaetki", "gpt-oss", "indexed"])
+@pytest.mark.parametrize("name", ["k-exaone", "gpt-oss", "indexed"])
 def test_right_and_wrong_drafts_give_the_same_answers(name: str) -> None:
     decoder = tiny_decoder(name)
     steps = []
     for right in (0, 2, 4):
         core = Core(decoder, LIMITS, Oracle(decoder, right))
-        answers = finish_all(core, {0: [greedy(prompt, 40) for prompt in PROMPTS]})
-        assert answers == {f"r{len(prompt)}": expected(decoder, greedy(prompt, 40)) for prompt in PROMPTS}
+        answers = finish_all(core, {0: [greedy(prompt, 24) for prompt in PROMPTS]})
+        assert answers == {f"r{len(prompt)}": expected(decoder, greedy(prompt, 24)) for prompt in PROMPTS}
         assert core.pages.free == core.pages.total
         stats = core.stats()
         assert (stats.accepted == 0) is (right == 0)

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from dokja.models.cost import cache_numbers, cache_values
 from dokja.models.families import FAMILIES
 from dokja.serve.engine.pages import PAGE, Kind, Pages, extend_keys, kinds_of
+from dokja.serve.engine.sampler import Counts
+from dokja.serve.engine.scheduler import Scheduler, Sequence
 from dokja.serve.engine.sizing import Limits, page_totals
+from dokja.serve.engine.types import Request, SamplingParams
 
 LONG = 32_768
 
@@ -146,3 +149,20 @@ def test_no_page_is_lost_or_held_twice(data: st.DataObject) -> None:
     for row in at:
         pages.release(row)
     assert pages.free == pages.total
+
+
+def test_a_shared_prefix_takes_room_once() -> None:
+    """Eight requests of 112 tokens, alike in 96, in pages for three such requests that share nothing."""
+    pages = Pages([Kind(None, ((1, 4),), (0,))], [21], 8, 256)
+    scheduler = Scheduler(pages, rows=8, budget=112)
+    for i in range(8):
+        tokens = [*range(96), *[i] * 16]
+        request = Request(f"r{i}", tuple(tokens), SamplingParams(max_tokens=1))
+        scheduler.add(Sequence(i, request, tokens, Counts(tokens)))
+    running = []
+    for _ in range(2):
+        works = scheduler.plan()
+        scheduler.advance(works)
+        running.append(len(scheduler.running))
+    assert running == [1, 8]
+    assert pages.free == 21 - 7 - 7

@@ -165,10 +165,11 @@ class Pages:
         return sum((pool.pages - pool.available) * kind.page_values
                    for pool, kind in zip(self.pools, self.kinds, strict=True))
 
-    def has_room(self, tokens: int, step: int) -> bool:
-        """Whether one more sequence of `tokens` would fit now."""
-        return all(kind.pages_of(tokens, step) <= pool.available
-                   for kind, pool in zip(self.kinds, self.pools, strict=True))
+    def has_room(self, row: int, tokens: int, step: int) -> bool:
+        """Whether a row could grow to `tokens`, by at most `step` at a time, with what it holds and what is free."""
+        held = (end[row] - first[row] for first, end in zip(self._first, self._end, strict=True))
+        return all(kind.pages_of(tokens, step) - own <= pool.available
+                   for kind, pool, own in zip(self.kinds, self.pools, held, strict=True))
 
     def reserve(self, row: int, tokens: int) -> bool:
         """Take pages for positions below `tokens`; where a kind has too few, none is taken and the answer is False."""

@@ -60,7 +60,7 @@ class Sequence:
         return self.request.adapter or ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Work:
     """Tokens of a sequence from `begin` on that a step computes; `drafts` of them are guesses behind the known."""
 
@@ -113,9 +113,10 @@ class Scheduler:
                 if size and self._reserve(sequence, sequence.computed + size, works):
                     works[sequence.number] = Work(sequence, sequence.computed, size, drafts)
                     budget = max(0, budget - size)
-        while budget and self.waiting and self._rows and self.pages.has_room(len(self.waiting[0].tokens), self.budget):
-            sequence = self.waiting.pop(0)
-            self._admit(sequence)
+        while budget and self.waiting and self._rows:
+            sequence = self.waiting[0]
+            if not self._admit(sequence):
+                break
             size = min(sequence.missing, budget)
             held = self.pages.reserve(self._row(sequence), sequence.computed + size)
             assert held, "there was room for the whole sequence"
@@ -145,16 +146,24 @@ class Scheduler:
         assert sequence.row is not None
         return sequence.row
 
-    def _admit(self, sequence: Sequence) -> None:
-        sequence.row = self._rows.pop()
-        self.running.append(sequence)
-        self.running.sort(key=lambda one: one.number)
+    def _admit(self, sequence: Sequence) -> bool:
+        """Let the first that waits run, with what the prefix cache has of it, if all of it would fit."""
+        row, cached = self._rows[-1], 0
         if self.prefix_cache and not sequence.whole:
             # The last known token is always computed: what follows it is wanted.
             extend_keys(sequence.keys, sequence.tokens, sequence.salt)
-            sequence.computed = self.pages.attach(sequence.row, sequence.keys[: (len(sequence.tokens) - 1) // PAGE])
+            cached = self.pages.attach(row, sequence.keys[: (len(sequence.tokens) - 1) // PAGE])
+        if not self.pages.has_room(row, len(sequence.tokens), self.budget):
+            self.pages.release(row)
+            return False
+        self._rows.pop()
+        self.waiting.remove(sequence)
+        sequence.row, sequence.computed = row, cached
+        self.running.append(sequence)
+        self.running.sort(key=lambda one: one.number)
         if sequence.cached is None:
-            sequence.cached = sequence.computed
+            sequence.cached = cached
+        return True
 
     def _reserve(self, sequence: Sequence, tokens: int, works: dict[int, Work]) -> bool:
         """Take pages, from the newest sequences if need be; False when this was the newest."""
