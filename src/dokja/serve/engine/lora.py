@@ -1,8 +1,7 @@
 """LoRA adapters (Hu et al. 2021, arXiv 2106.09685) in PEFT's format, several at once, chosen by request.
 
 An adapter adds scale * B A to matrices of its model. A and B stay apart from the weights, quantised or not, and are
-applied to the rows of a step whose requests chose it, in float32. Each row's result is its own, bit for bit; rows
-without an adapter take the same way as in an engine without any.
+applied to the rows of a step whose requests chose it, in float32. Each row's result is its own, bit for bit.
 
 PEFT names published tensors; the family's table (`checkpoint.layout.Names`) says which of our matrices, and which
 rows of it, each of them is, so that adapters of Q, K, V, gate and up find their parts of the joined ones.

@@ -24,7 +24,8 @@ from torch import Tensor
 from .scan import BLOCK, Doubles, Floats, Ints, Mask, Scan, scan
 from .types import SamplingParams, TokenLogprob
 
-FIRST = 64  # blocks looked at first for top_p; four times as many whenever they hold too little
+# For top_p, tokens from the FIRST-largest block peak up are looked at, then those FURTHER nats below, and so on.
+FIRST, FURTHER, NOTHING = 64, 2.0, 100.0  # exp(-NOTHING) is no mass at all
 SORTED = 4096  # candidates that are put in order as they are; of more, only those that decide
 COLDEST = 1e-30  # a lower temperature is no positive float32; this one is greedy already
 
@@ -172,11 +173,11 @@ def _kept(its: SamplingParams, found: Scan, temperature: float) -> tuple[Ints, D
         whole = float(weights.sum())
     elif its.top_p < 1:
         assert found.sums is not None
-        whole, count = float(found.sums.sum()), FIRST
-        ids = found.largest(count)
-        while (weights := weigh(ids)).sum() < its.top_p * whole and len(ids) < len(x):
-            count *= 4
-            ids = found.largest(count)
+        whole, least = float(found.sums.sum()), found.nth(min(FIRST, len(found.peaks)))
+        ids = found.at_least(least)
+        while (weights := weigh(ids)).sum() < its.top_p * whole and least > peak - NOTHING * temperature:
+            least = max(least, peak - NOTHING * temperature) - FURTHER * temperature
+            ids = found.at_least(least)
     else:
         # A little under the threshold, since the weights decide below.
         lowest, whole = peak + temperature * float(np.log(its.min_p)), np.inf

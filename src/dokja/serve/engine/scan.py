@@ -41,6 +41,8 @@ class Scan:
     def at_least(self, threshold: float) -> Ints:
         """Ids whose logit is at least `threshold`, ascending."""
         blocks = np.flatnonzero(self.peaks >= threshold)
+        if len(blocks) > len(self.peaks) // 8:
+            return np.flatnonzero(self.x >= threshold)
         ids = (blocks[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
         ids = ids[: np.searchsorted(ids, len(self.x))]
         return ids[self.x[ids] >= threshold]
@@ -50,8 +52,12 @@ class Scan:
         with the largest peaks."""
         if n >= len(self.x):
             return np.arange(len(self.x))
+        return self.at_least(self.nth(n))
+
+    def nth(self, n: int) -> float:
+        """A number that at least n logits reach, near the n-th largest; n is at most V."""
         among = self.peaks if n <= len(self.peaks) else self.x
-        return self.at_least(float(np.partition(among, len(among) - n)[len(among) - n]))
+        return float(np.partition(among, len(among) - n)[len(among) - n])
 
 
 def scan(rows: Sequence[Floats], temperatures: Sequence[float], masks: Sequence[Mask | None]) -> list[Scan]:
