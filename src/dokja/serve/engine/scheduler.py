@@ -127,9 +127,7 @@ class Scheduler:
     def advance(self, works: Iterable[Work]) -> None:
         """Note what a step computed, once `tokens` holds what was accepted: full pages can be found from now on."""
         for work in works:
-            sequence, row = work.sequence, work.sequence.row
-            if row is None:
-                continue
+            sequence, row = work.sequence, self._row(work.sequence)
             # Drafts that were not accepted stand behind the known tokens; the next step writes over them.
             sequence.computed = min(work.begin + work.count, len(sequence.tokens) - 1)
             if self.prefix_cache:
@@ -139,8 +137,7 @@ class Scheduler:
     def trim(self, works: Iterable[Work]) -> None:
         """Give back the pages behind the windows of what comes next."""
         for work in works:
-            if work.sequence.row is not None:
-                self.pages.trim(work.sequence.row, work.sequence.computed)
+            self.pages.trim(self._row(work.sequence), work.sequence.computed)
 
     def _row(self, sequence: Sequence) -> int:
         assert sequence.row is not None
