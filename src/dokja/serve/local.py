@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from .about import about
 from .answer import EngineAnswer
@@ -17,6 +18,10 @@ from .prompts import Prompt, Prompter
 from .reading import NamedReader, ParsedReader, PlainReader, Reader, RequiredReader
 from .service import Answer, ChatAsk, CompletionAsk, Options, ServedModel, Tokens
 from .text import Vocabulary
+
+LONG = 20_000  # characters; to encode more takes milliseconds
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class LocalService:
 
     async def chat(self, ask: ChatAsk) -> Answer:
         voice = self._find(ask.model)
-        prompt = voice.prompter.prompt(ask)
+        prompt = await _apart(len(str(ask.messages)), voice.prompter.prompt, ask)
         grammar, reader = _constrained(ask)
         if grammar is None:
             wanted = ask.tools if ask.tool_choice != "none" else ()
@@ -72,7 +77,8 @@ class LocalService:
 
     async def complete(self, ask: CompletionAsk) -> Answer:
         voice = self._find(ask.model)
-        ids = voice.prompter.encode(ask.prompt) if isinstance(ask.prompt, str) else list(ask.prompt)
+        ids = (await _apart(len(ask.prompt), voice.prompter.encode, ask.prompt) if isinstance(ask.prompt, str)
+               else list(ask.prompt))
         room = voice.engine.context - len(ids)
         if not ids:
             raise BadRequestError("the prompt is empty: give at least one token", param="prompt")
@@ -94,8 +100,10 @@ class LocalService:
 
     async def tokenize(self, model: str | None, source: str | ChatAsk, *, special: bool = True) -> Tokens:
         voice = self._find(source.model if isinstance(source, ChatAsk) else model)
-        ids = (voice.prompter.encode(source, special=special) if isinstance(source, str)
-               else voice.prompter.prompt(source).ids)
+        if isinstance(source, str):
+            ids = await _apart(len(source), lambda text: voice.prompter.encode(text, special=special), source)
+        else:
+            ids = (await _apart(len(str(source.messages)), voice.prompter.prompt, source)).ids
         texts = [voice.prompter.tokenizer.id_to_token(token) or "" for token in ids]
         return Tokens(ids, texts, voice.engine.context)
 
@@ -135,6 +143,11 @@ class LocalService:
         return EngineAnswer(voice.served.name, voice.engine, request, reader, options=options,
                             decode=_decoder(voice, prompt.syntax.special), vocabulary=voice.vocabulary,
                             dropped=prompt.dropped, after_reasoning=after)
+
+
+async def _apart(length: int, work: Callable[[_A], _B], source: _A) -> _B:
+    """What `work` makes of `source`; a long one in another thread, so that no other answer waits for it."""
+    return await asyncio.to_thread(work, source) if length > LONG else work(source)
 
 
 def _decoder(voice: _Voice, shown: Sequence[str]) -> Callable[[Sequence[int]], str]:
