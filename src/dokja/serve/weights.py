@@ -17,6 +17,7 @@ from . import native
 Kind = Literal["fp32", "int8", "int4"]
 KINDS: tuple[Kind, ...] = ("fp32", "int8", "int4")
 ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu_tanh", "clamped_silu")
+CHUNK = 1 << 26  # bytes; what is never written takes no memory
 SLICE = 1 << 14  # outputs that are quantised at once, so that the peak stays near the result (a multiple of any panel)
 
 
@@ -80,6 +81,20 @@ def dequantise(q_NK: Tensor, scale_NG: Tensor, low_NG: Tensor | None) -> Tensor:
     return q_NK.float() * scale + low_NG.float().repeat_interleave(size, dim=-1)[:, : q_NK.shape[1]]
 
 
+_free = torch.empty(0, dtype=torch.uint8)
+
+
+def _room(size: int) -> Tensor:
+    """Bytes for packed weights, cut from chunks that lie on large pages."""
+    global _free
+    size = -(-size // 64) * 64
+    if size > len(_free):
+        _free = torch.empty(max(CHUNK, size), dtype=torch.uint8)
+        native.call("large_pages", _free, len(_free))
+    room, _free = _free[:size], _free[size:]
+    return room
+
+
 class Weights:
     """A matrix [N, K] with an optional bias [N]. What it makes of a row depends on that row alone, bit for bit.
 
@@ -99,7 +114,7 @@ class Weights:
                                     KINDS.index(kind))
         size = ctypes.c_int64()
         native.call("packed_bytes", self.matrix, ctypes.addressof(size))
-        self.packed = torch.empty(size.value, dtype=torch.uint8)
+        self.packed = _room(size.value)
         self.matrix.data = self.packed.data_ptr()
         with torch.no_grad():
             for first in range(0, self.outputs, SLICE):

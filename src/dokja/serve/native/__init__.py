@@ -55,6 +55,7 @@ class Layer(ctypes.Structure):
 
 SIGNATURES: dict[str, tuple[type, ...]] = {
     "pack": (_P, _P, _P, _I, _I, _P, _P, _N),
+    "large_pages": (_P, _I, _N),
     "packed_bytes": (_P, _P, _N),
     "linear": (_P, _P, _I, _I, _P, _I, _N),
     "mlp": (_P, _P, _I, _P, _I, _P, _N),

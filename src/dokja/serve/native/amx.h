@@ -42,11 +42,12 @@ class Tiles {
     _tile_dpbsud(LO, AL, B);                                     \
   } while (0)
 
-// w: the panel's bytes, one a weight, [inputs / 4][16][4].
+// w: the panel's bytes, one a weight, [inputs / 4][16][4]; coming: what will be read next from far memory, or null.
 template <Kind KIND, int M>
 inline void panel_tiles(const uint8_t* w, const uint16_t* scale, const uint16_t* low, const Rows& x, int64_t row,
-                        int count, float* out, int64_t ldo, int lanes, const float* bias) {
-  constexpr int INPUTS = KIND == INT8 ? GROUP : HALF;
+                        int count, float* out, int64_t ldo, int lanes, const float* bias, bool past_cache,
+                        const uint8_t* coming) {
+  constexpr int INPUTS = KIND == INT8 ? GROUP : HALF, AHEAD = KIND == INT8 ? 1024 : 256;  // bytes of a group
   const int64_t groups = x.padded / INPUTS, halves = x.padded / HALF;
   const int8_t *hi = x.hi + row * x.padded, *lo = x.lo + row * x.padded;
   const int32_t* sums = x.sums + row * halves;
@@ -71,6 +72,8 @@ inline void panel_tiles(const uint8_t* w, const uint16_t* scale, const uint16_t*
   };
   DOKJA_TILES(0, 1, 4, 5, 6, 0);
   for (int64_t g = 0; g < groups; g++) {
+    if (coming)
+      for (int i = 0; i < AHEAD; i += 64) _mm_prefetch((const char*)coming + g * AHEAD + i, _MM_HINT_T1);
     if (g % 2 == 0) {
       if (g + 1 < groups) DOKJA_TILES(2, 3, 4, 5, 7, g + 1);
       _tile_stored(0, buffer[0][0], 64);
@@ -87,8 +90,7 @@ inline void panel_tiles(const uint8_t* w, const uint16_t* scale, const uint16_t*
   const __m512 b = bias ? _mm512_maskz_loadu_ps(mask, bias) : _mm512_setzero_ps();
 #pragma GCC unroll 16
   for (int r = 0; r < M; r++)
-    if (r < count)
-      _mm512_mask_storeu_ps(out + r * ldo, mask, _mm512_fmadd_ps(total[r], _mm512_set1_ps(x.scale[row + r]), b));
+    if (r < count) put(out + r * ldo, lanes, _mm512_fmadd_ps(total[r], _mm512_set1_ps(x.scale[row + r]), b), past_cache);
 }
 
 // The weights of an int4 panel as bytes.
@@ -103,7 +105,7 @@ inline void unpack_panel(const uint8_t* packed, int64_t halves, uint8_t* w) {
 }
 
 template <int M> inline void panels_tiles(const Matrix& m, int64_t from, int64_t to, const Rows& x, float* out,
-                                          int64_t ldo) {
+                                          int64_t ldo, bool past_cache) {
   const Tiles tiles(M, m.kind == INT8 ? GROUP : HALF);
   const int64_t groups = m.groups();
   uint8_t* bytes = m.kind == INT4 ? (uint8_t*)keep<1>(groups * 256) : nullptr;
@@ -116,8 +118,12 @@ template <int M> inline void panels_tiles(const Matrix& m, int64_t from, int64_t
     for (int64_t row = 0; row < x.count; row += M) {
       const int count = (int)std::min<int64_t>(M, x.count - row);
       float* to_out = out + row * ldo + p * PANEL;
-      if (m.kind == INT8) panel_tiles<INT8, M>(panel, scale, nullptr, x, row, count, to_out, ldo, lanes, bias);
-      else panel_tiles<INT4, M>(bytes, scale, scale + groups * 2 * PANEL, x, row, count, to_out, ldo, lanes, bias);
+      const uint8_t* coming = row == 0 && p + 1 < to ? m.panel(p + 1) : nullptr;
+      if (m.kind == INT8)
+        panel_tiles<INT8, M>(panel, scale, nullptr, x, row, count, to_out, ldo, lanes, bias, past_cache, coming);
+      else
+        panel_tiles<INT4, M>(bytes, scale, scale + groups * 2 * PANEL, x, row, count, to_out, ldo, lanes, bias,
+                             past_cache, coming);
     }
   }
 }

@@ -12,10 +12,15 @@ inline __m512 scales(const uint16_t* p) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16));
 }
 inline __m512i four(const int8_t* p) { int32_t v; std::memcpy(&v, p, 4); return _mm512_set1_epi32(v); }
+// Results that no cache will hold (the logits of many rows) go past it: a line need not be read to be overwritten.
+inline void put(float* to, int lanes, __m512 value, bool past_cache) {
+  if (past_cache && lanes == PANEL && ((uintptr_t)to & 63) == 0) _mm512_stream_ps(to, value);
+  else _mm512_mask_storeu_ps(to, (__mmask16)((1u << lanes) - 1), value);
+}
 inline __m512i whole(__m512i hi, __m512i lo) { return _mm512_add_epi32(_mm512_slli_epi32(hi, 8), lo); }
 
 template <int R> inline void panel_int8(const uint8_t* panel, int64_t groups, const Rows& x, int64_t row, float* out,
-                                        int64_t ldo, int lanes, const float* bias) {
+                                        int64_t ldo, int lanes, const float* bias, bool past_cache) {
   const uint16_t* scale = (const uint16_t*)(panel + groups * 1024);
   __m512 total[R];
 #pragma GCC unroll 8
@@ -46,12 +51,11 @@ template <int R> inline void panel_int8(const uint8_t* panel, int64_t groups, co
   const __m512 b = bias ? _mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), bias) : _mm512_setzero_ps();
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
-    _mm512_mask_storeu_ps(out + r * ldo, (__mmask16)((1u << lanes) - 1),
-                          _mm512_fmadd_ps(total[r], _mm512_set1_ps(x.scale[row + r]), b));
+    put(out + r * ldo, lanes, _mm512_fmadd_ps(total[r], _mm512_set1_ps(x.scale[row + r]), b), past_cache);
 }
 
 template <int R> inline void panel_int4(const uint8_t* panel, int64_t groups, const Rows& x, int64_t row, float* out,
-                                        int64_t ldo, int lanes, const float* bias) {
+                                        int64_t ldo, int lanes, const float* bias, bool past_cache) {
   const uint16_t *scale = (const uint16_t*)(panel + groups * 512), *low = scale + groups * 2 * PANEL;
   const __m512i nibble = _mm512_set1_epi8(15);
   __m512 total[R];
@@ -84,8 +88,7 @@ template <int R> inline void panel_int4(const uint8_t* panel, int64_t groups, co
   const __m512 b = bias ? _mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), bias) : _mm512_setzero_ps();
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
-    _mm512_mask_storeu_ps(out + r * ldo, (__mmask16)((1u << lanes) - 1),
-                          _mm512_fmadd_ps(total[r], _mm512_set1_ps(x.scale[row + r]), b));
+    put(out + r * ldo, lanes, _mm512_fmadd_ps(total[r], _mm512_set1_ps(x.scale[row + r]), b), past_cache);
 }
 
 #else  // sums of one row over HALF inputs, then the same combination
@@ -131,7 +134,7 @@ inline void finish(const float* total, float scale, const float* bias, int lanes
 }
 
 template <int R> inline void panel_int8(const uint8_t* panel, int64_t groups, const Rows& x, int64_t row, float* out,
-                                        int64_t ldo, int lanes, const float* bias) {
+                                        int64_t ldo, int lanes, const float* bias, bool past_cache) {
   const uint16_t* scale = (const uint16_t*)(panel + groups * 1024);
   for (int r = 0; r < R; r++) {
     float total[PANEL] = {};
@@ -148,7 +151,7 @@ template <int R> inline void panel_int8(const uint8_t* panel, int64_t groups, co
 }
 
 template <int R> inline void panel_int4(const uint8_t* panel, int64_t groups, const Rows& x, int64_t row, float* out,
-                                        int64_t ldo, int lanes, const float* bias) {
+                                        int64_t ldo, int lanes, const float* bias, bool past_cache) {
   const uint16_t *scale = (const uint16_t*)(panel + groups * 512), *low = scale + groups * 2 * PANEL;
   float total[R][PANEL] = {};
   for (int64_t g = 0; g < 2 * groups; g++) {

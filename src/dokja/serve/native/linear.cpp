@@ -46,6 +46,12 @@ extern "C" int dokja_pack(const void* weights, const uint16_t* scale, const uint
   return 0;
 }
 
+// Asks for large pages where weights are to lie.
+extern "C" int dokja_large_pages(void* memory, int64_t bytes, int) {
+  large_pages(memory, bytes);
+  return 0;
+}
+
 // Bytes that `dokja_pack` fills.
 extern "C" int dokja_packed_bytes(const Matrix* m, int64_t* bytes, int) {
   *bytes = m->panels() * m->panel_bytes();

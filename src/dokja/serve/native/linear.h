@@ -25,14 +25,15 @@ struct Input {
   }
 };
 
-template <int R> inline bool step(const Matrix& m, int64_t p, const Input& in, int64_t& row, float* out, int64_t ldo) {
+template <int R> inline bool step(const Matrix& m, int64_t p, const Input& in, int64_t& row, float* out, int64_t ldo,
+                                  bool past_cache) {
   if (in.count - row < R) return false;
   const int64_t first = p * m.wide(), lanes = std::min(m.wide(), m.outputs - first);
   const uint8_t* panel = m.panel(p);
   const float* bias = m.bias ? m.bias + first : nullptr;
   float* to = out + row * ldo + first;
-  if (m.kind == INT8) panel_int8<R>(panel, m.groups(), in.rows, row, to, ldo, (int)lanes, bias);
-  else if (m.kind == INT4) panel_int4<R>(panel, m.groups(), in.rows, row, to, ldo, (int)lanes, bias);
+  if (m.kind == INT8) panel_int8<R>(panel, m.groups(), in.rows, row, to, ldo, (int)lanes, bias, past_cache);
+  else if (m.kind == INT4) panel_int4<R>(panel, m.groups(), in.rows, row, to, ldo, (int)lanes, bias, past_cache);
   else panel_fp32<R>((const float*)panel, m.inputs, in.x + row * in.ld, in.ld, to, ldo, lanes, bias);
   row += R;
   return true;
@@ -40,30 +41,37 @@ template <int R> inline bool step(const Matrix& m, int64_t p, const Input& in, i
 
 // The panels [from, to) of all rows.
 inline void panels(const Matrix& m, int64_t from, int64_t to, const Input& in, float* out, int64_t ldo) {
+  const bool past_cache = in.count * m.outputs >= (1 << 20);
 #ifdef DOKJA_AMX
   if (m.kind != FP32 && in.count > 2 && amx()) {
-    if (in.count <= 4) panels_tiles<4>(m, from, to, in.rows, out, ldo);
-    else if (in.count <= 8) panels_tiles<8>(m, from, to, in.rows, out, ldo);
-    else panels_tiles<16>(m, from, to, in.rows, out, ldo);
+    if (in.count <= 4) panels_tiles<4>(m, from, to, in.rows, out, ldo, past_cache);
+    else if (in.count <= 8) panels_tiles<8>(m, from, to, in.rows, out, ldo, past_cache);
+    else panels_tiles<16>(m, from, to, in.rows, out, ldo, past_cache);
     return;
   }
 #endif
   constexpr int MOST = W == 16 ? 6 : 3;  // what the registers hold of floats
   for (int64_t p = from; p < to; p++) {
     int64_t row = 0;
-    if (m.kind == FP32) while (step<MOST>(m, p, in, row, out, ldo)) {}
-    else while (step<8>(m, p, in, row, out, ldo)) {}
-    while (step<4>(m, p, in, row, out, ldo)) {}
-    while (step<2>(m, p, in, row, out, ldo)) {}
-    while (step<1>(m, p, in, row, out, ldo)) {}
+    if (m.kind == FP32) while (step<MOST>(m, p, in, row, out, ldo, past_cache)) {}
+    else while (step<8>(m, p, in, row, out, ldo, past_cache)) {}
+    while (step<4>(m, p, in, row, out, ldo, past_cache)) {}
+    while (step<2>(m, p, in, row, out, ldo, past_cache)) {}
+    while (step<1>(m, p, in, row, out, ldo, past_cache)) {}
   }
 }
 
 inline void multiply(const Matrix& m, const Input& in, float* out, int64_t ldo, int threads) {
-  parallel(m.panels(), threads, [&](int64_t from, int64_t to, int) { panels(m, from, to, in, out, ldo); });
+  parallel(m.panels(), threads, [&](int64_t from, int64_t to, int) {
+    panels(m, from, to, in, out, ldo);
+#ifdef DOKJA_VNNI
+    _mm_sfence();  // what went past the cache is there before another thread reads it
+#endif
+  });
 }
 
 inline void linear(const Matrix& m, const float* x, int64_t ldx, int64_t count, float* out, int64_t ldo, int threads) {
+  if (ldo == m.outputs) large_pages(out, count * ldo * 4);
   for (int64_t i = 0; i < count; i += BLOCK) {
     const int64_t n = std::min(BLOCK, count - i);
     const Input in(x + i * ldx, ldx, n, m, keep<0>(Input::floats((Kind)m.kind, n, m.inputs)), threads);

@@ -10,6 +10,10 @@
 
 #include "../../models/native/simd.h"
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #define DOKJA_VNNI 1
 #endif
@@ -36,6 +40,18 @@ struct Matrix {  // the same fields as `Matrix` in native/__init__.py
   int64_t panel_bytes() const { return weights() + (kind == FP32 ? 0 : groups() * (kind == INT8 ? 32 : 128)); }
   const uint8_t* panel(int64_t i) const { return data + i * panel_bytes(); }
 };
+
+// Asks for large pages (2 MB) under memory that is about to be written first: weights are read from end to end in every
+// step, and with pages of 4 KB a core waits for addresses. A refusal costs nothing.
+inline void large_pages(void* memory, size_t bytes) {
+#ifdef __linux__
+  const uintptr_t page = 4096, begin = ((uintptr_t)memory + page - 1) & ~(page - 1);
+  const uintptr_t end = ((uintptr_t)memory + bytes) & ~(page - 1);
+  if (bytes >= (4u << 20)) madvise((void*)begin, end - begin, MADV_HUGEPAGE);
+#else
+  (void)memory, (void)bytes;
+#endif
+}
 
 // Memory that a thread keeps, one piece for each purpose.
 template <int PURPOSE> inline float* keep(size_t floats) {
