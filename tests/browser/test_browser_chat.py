@@ -28,7 +28,7 @@ def test_the_answer_streams_in(visit, finished: str):
     lengths = []
     for _ in range(3):
         lengths.append(len(page.locator(ANSWER).inner_text()))
-        page.wait_for_timeout(150)
+        page.wait_for_timeout(400)
     assert lengths[0] < lengths[1] < lengths[2] < len(TEXT)
     assert TEXT.startswith(page.locator(ANSWER).inner_text())
     expect(page.locator(ANSWER)).to_have_text(TEXT)

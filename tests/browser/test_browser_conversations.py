@@ -178,6 +178,8 @@ def test_reasoning_is_folded_and_can_be_switched_off(visit, finished: str):
     expect(page.locator(".switch")).to_have_count(0)  # this model has none
     page.get_by_label("모델 고르기").select_option("exaone-4")
     expect(page.locator(".switch label")).to_have_text(["켬", "끔"])
+    expect(page.locator(".statement")).to_have_count(0)  # a published model is not called a pocket one
+    expect(page.locator(".empty")).to_have_text("무엇이든 물어보세요")
     page.get_by_label("켬").check()
     say(page, "천천히 생각해 보세요")
     thought = page.locator(".thought")

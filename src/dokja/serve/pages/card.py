@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..about import architecture
+from ..about import POCKET, architecture
 from ..service import ServedModel
 from ..store import Settings
 from .shell import box, text
-from .words import Lang, short_number, word
+from .words import WORDS, Lang, short_number, word
 
 SYSTEM_LIMIT = 20_000  # characters of a system prompt
 
@@ -18,6 +18,11 @@ SYSTEM_LIMIT = 20_000  # characters of a system prompt
 def team(served: ServedModel) -> str:
     """Who is behind a model."""
     return str(served.about.get("team") or served.name)
+
+
+def pocket(served: ServedModel) -> bool:
+    """Whether it was trained here at pocket size; of a published model nothing of the kind is said."""
+    return served.about.get("statement") == POCKET
 
 
 class ModelCard:
@@ -40,7 +45,7 @@ class ModelCard:
             if len(self.models) > 1:
                 self.choice(settings, lang)
             text("p", in_short(served, lang), "small in-short")
-            if about.get("statement"):
+            if pocket(served):
                 text("p", word("not_company", lang, team=team(served), company=about.get("company", "")),
                      "statement small soft")
             with box("details", "facts"):
@@ -86,7 +91,7 @@ class ModelCard:
                     if value == now:
                         button.props["checked"] = True
                     button.on("change", lambda _, v=value: self.change(replace(settings, reasoning=v)))
-                    text("span", word(f"reasoning_{value}", lang))
+                    text("span", word(f"reasoning_{value}", lang) if f"reasoning_{value}" in WORDS else value)
 
 
 def in_short(served: ServedModel, lang: Lang) -> str:

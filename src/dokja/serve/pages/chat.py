@@ -11,7 +11,7 @@ from nicegui import ui
 from ...errors import DokjaError
 from ..store import ChangedError, Conversation, GoneError, Message, Settings
 from . import turns
-from .card import ModelCard, known, team
+from .card import ModelCard, known, pocket, team
 from .desk import Desk
 from .problems import reason, too_long
 from .shell import announce_language, box, composer, head, shortcuts, text, top_bar
@@ -117,6 +117,11 @@ class ChatPage:
         """A text in the reader's language."""
         return word(key, self.lang, **values)
 
+    @property
+    def pocket(self) -> bool:
+        """Whether the model that answers was trained here at pocket size."""
+        return pocket(self.models[self.settings.model])
+
     def team(self, model: str) -> str:
         """The team behind a model's name."""
         return team(self.models[model]) if model in self.models else model
@@ -131,6 +136,7 @@ class ChatPage:
         """Ask the next question otherwise."""
         self.settings = known(settings, self.models)
         self.model_card.refresh()
+        self.show()
         if self.conversation is not None:
             try:
                 await asyncio.to_thread(self.desk.store.configure, self.visitor, self.conversation.id, self.settings)

@@ -27,6 +27,8 @@ _Key = tuple[Any, ...]
 class Actions(Protocol):
     """What a reader can do with messages."""
 
+    @property
+    def pocket(self) -> bool: ...
     def team(self, model: str) -> str: ...
     async def send(self, message: object, cut: Message | None = None) -> None: ...
     async def retry(self, message: Message) -> None: ...
@@ -50,7 +52,7 @@ class Transcript:
         writing: the last message while it is written. editing: id of the message that is being changed. trouble: what
         the page has to say at the end, as a key of its words with values.
         """
-        wanted: list[tuple[_Key, Message | None]] = [] if messages else [(("examples",), None)]
+        wanted: list[tuple[_Key, Message | None]] = [] if messages else [(("examples", self._do.pocket), None)]
         for message in messages:
             live = writing is not None and message is messages[-1]
             state = "live" if live else "edit" if message.id == editing else message.finish
@@ -90,6 +92,9 @@ class Transcript:
 
     def _examples(self) -> ui.element:
         with box("div", "empty") as element:
+            if not self._do.pocket:
+                text("h2", word("empty_any", self._lang))
+                return element
             text("h2", word("empty", self._lang))
             text("p", word("empty_more", self._lang), "soft")
             with box("div", "examples"):
