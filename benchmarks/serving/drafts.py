@@ -1,0 +1,123 @@
+"""What drafts are worth: a K-EXAONE of pocket size, trained here with its MTP layer, writes with them and without.
+
+The answers must be the same, token for token. One request at a time, where a step waits for its weights and drafts are
+meant to pay; drafts on and off take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bars import Bar, at_least
+
+from dokja.build.document import Document
+from dokja.build.korean import documents
+from dokja.build.packing import encode, pack
+from dokja.build.schedule import Schedule
+from dokja.build.tokenizer import train_tokenizer
+from dokja.build.train import Step, TrainConfig, Trainer
+from dokja.models.families import family
+from dokja.models.folder import load_folder, save_folder
+from dokja.models.model import Model
+from dokja.models.scaling import scaled
+from dokja.serve.engine.engine import Engine
+from dokja.serve.engine.sizing import Limits
+from dokja.serve.engine.types import Request, SamplingParams
+from dokja.serve.quantise import prepare
+
+# Deep enough for a layer to cost little beside the trunk, few words, so that the head does not cost more than both,
+# and text of one kind, which some minutes of training are enough to learn.
+SIZE, VOCAB, CONTEXT, BATCH, STEPS, KIND = 8_000_000, 1536, 256, 8, 400, "korean/dialogue"
+MTP_WEIGHT = 0.3  # DeepSeek-V3's of its first ten trillion tokens
+PROMPTS, PROMPT, TOKENS = 6, 40, 160
+TRAINED, HELD_OUT = 1, 2  # seeds of the text
+REPEATS = 3
+
+
+def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Bar]]:
+    """Ratios of tokens a second with drafts to those without."""
+    folder: Path = arguments.files / f"k-exaone-{STEPS}"
+    if not folder.exists():
+        _train(folder)
+    model = load_folder(folder)
+    prepare(model.decoder, "fp32")
+    texts = [model.codec.encode(document.content)[:PROMPT] for document in islice(_texts(HELD_OUT), PROMPTS)]
+    sentence = next(line for document in _texts(HELD_OUT) for line in document.content.split("\n")
+                    if 20 <= len(model.codec.encode(line)) <= PROMPT)
+    repeating = [model.codec.encode(f"{sentence}\n" * REPEATS)]
+    begun = [[model.codec.end_of_text, *ids] for ids in texts]
+    cases = [("MTP drafts, greedy", True, begun, 0.0, 1.3), ("MTP drafts, temperature 0.7", True, begun, 0.7, 0.95),
+             ("n-gram drafts, a text that repeats", False, repeating, 0.0, 0.95),
+             ("n-gram drafts, other text, temperature 0.7", False, begun, 0.7, 0.95)]
+    print(f"\n{'one request at a time, tokens/s':46s}{'without':>9s}{'with':>9s}{'ratio':>8s}{'accepted':>10s}")
+    data, bars = {}, []
+    for name, mtp, prompts, temperature, goal in cases:
+        without, drafted, accepted = _compare(model, mtp, prompts, temperature, arguments.rounds)
+        ratio = statistics.median(b / a for a, b in zip(without, drafted, strict=True))
+        print(f"{name:46s}{statistics.median(without):9.1f}{statistics.median(drafted):9.1f}{ratio:8.2f}{accepted:10.0%}")
+        data[name] = {"without": without, "with": drafted, "ratio": ratio, "accepted": accepted}
+        bars.append(at_least(f"{name}, against none", ratio, goal))
+    return data, bars
+
+
+def _texts(seed: int) -> Iterator[Document]:
+    """The built-in text of one kind, endless."""
+    return (document for document in documents(seed) if document.source == KIND)
+
+
+def _train(folder: Path) -> None:
+    """Train the model with the season's own trainer and write its folder."""
+    chosen = family("k-exaone")
+    codec = train_tokenizer(_texts(TRAINED), VOCAB, chosen.chat, max_bytes=2_000_000)
+    spec = scaled(chosen.spec, SIZE, context=CONTEXT, vocab=codec.vocab)
+    sequences = pack(encode(codec, _texts(TRAINED)), CONTEXT, codec.end_of_text, codec.vocab, enough=STEPS * BATCH)
+    trainer = Trainer(spec, sequences, TrainConfig(seed=1, batch=BATCH, mtp_weight=MTP_WEIGHT), Schedule([STEPS]))
+
+    def report(step: Step) -> None:
+        if step.step % 100 == 0:
+            print(f"training {spec.name}: step {step.step} of {STEPS}, loss {step.loss:.2f}", flush=True)
+
+    trainer.run(STEPS, report)
+    save_folder(folder, trainer.model.eval(), codec, {"family": "k-exaone", "seed": 1, "steps": STEPS})
+
+
+def _compare(model: Model, mtp: bool, prompts: Sequence[Sequence[int]], temperature: float,
+             rounds: int) -> tuple[list[float], list[float], float]:
+    """Tokens a second without and with drafts by round, and the share of drafts that stood."""
+    engine = Engine(model, Limits(CONTEXT, 4 * CONTEXT, rows=2, prefix_cache=False, mtp=mtp))
+    try:
+        written: list[tuple[list[list[int]], list[list[int]]]] = []
+        rates: tuple[list[float], list[float]] = ([], [])
+        for counted in range(-1, rounds):
+            answers = []
+            for drafts in (False, True):
+                start = time.perf_counter()
+                answers.append(asyncio.run(_write(engine, prompts, temperature, drafts)))
+                if counted >= 0:
+                    rates[drafts].append(sum(map(len, answers[-1])) / (time.perf_counter() - start))
+            written.append((answers[0], answers[1]))
+        if any(plain != drafted for plain, drafted in written):
+            raise AssertionError("drafts changed an answer")
+        stats = engine.stats()
+        return (*rates, stats.accepted / max(1, stats.drafted))
+    finally:
+        engine.close()
+
+
+async def _write(engine: Engine, prompts: Sequence[Sequence[int]], temperature: float, drafts: bool) -> list[list[int]]:
+    """What follows each prompt, one after another."""
+    answers = []
+    for number, ids in enumerate(prompts):
+        sampling = SamplingParams(max_tokens=TOKENS, temperature=temperature, seed=number)
+        answer: list[int] = []
+        async for step in engine.submit(Request(str(number), tuple(ids), sampling, speculate=drafts)):
+            answer += step.tokens
+        answers.append(answer)
+    return answers
