@@ -128,11 +128,13 @@ class Speculator:
     """Drafts for the sequences of one engine (`core.Drafter`); for its worker's thread.
 
     mtp: whether MTP layers may draft, which needs `Limits.mtp`. most: drafts per sequence and step. spare: see `Pace`.
+    dispatch: how many of the trunk's layers take as long as what PyTorch adds to a call of the MTP layer.
     Only the first MTP layer is used, on its own states after the first draft: what K-EXAONE, EXAONE 4.5 and
     DeepSeek-V3 publish has one. What a grammar forces is drafted before all else.
     """
 
-    def __init__(self, decoder: Decoder, *, mtp: bool = False, most: int = 4, spare: float = 8.0) -> None:
+    def __init__(self, decoder: Decoder, *, mtp: bool = False, most: int = 4, spare: float = 8.0,
+                 dispatch: float = 2.0) -> None:
         self.most, self.spare = most, spare
         self.share: float | None = None  # of a step, that a draft of the MTP layer takes; None without one
         if mtp and len(decoder.mtp):
@@ -140,7 +142,7 @@ class Speculator:
             head = 2 * spec.vocab * spec.width
             trunk = sum(layer_matrix_flops(layer, spec.width) for layer in spec.layers)
             own = layer_matrix_flops(spec.mtp[0], spec.width) + 4 * spec.width**2  # the projection of two states
-            self.share = (own + head) / (trunk + head)
+            self.share = (own + head) / (trunk + head) + dispatch / len(decoder.layers)
         self._states: WeakKeyDictionary[Running, _State] = WeakKeyDictionary()
 
     def draft(self, works: list[Work], states_NC: Tensor, runner: Runner, pages: Pages) -> None:
