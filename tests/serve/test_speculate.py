@@ -49,7 +49,8 @@ def requests(prompts: list[tuple[int, ...]], count: int, **sampling: object) -> 
 
 def both(decoder: Decoder, asked: list[Request], **options: float) -> tuple[Core, Core]:
     """The same requests without and with speculation, which must give the same answers; the two engines after it."""
-    plain, drafting = Core(decoder, LIMITS), Core(decoder, LIMITS, Speculator(decoder, mtp=True, dispatch=0.0, **options))
+    plain = Core(decoder, LIMITS)
+    drafting = Core(decoder, LIMITS, Speculator(decoder, mtp=True, dispatch=0.0, **options))
     assert finish_all(plain, {0: list(asked)}) == finish_all(drafting, {0: list(asked)})
     assert drafting.pages.free == drafting.pages.total
     assert plain.stats().drafted == 0
