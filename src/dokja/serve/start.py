@@ -98,8 +98,10 @@ def start(models: Mapping[str, Model], setup: Setup | None = None) -> LocalServi
             raise DokjaError(f"{name} has no MTP layer to draft with: leave --speculate out, or choose ngram")
         adapters = Adapters(model, setup.loras) if setup.loras and not engines else None  # read before it is prepared
         prepare(model.decoder, setup.weights)
-        engines[name] = Engine(model, limits_of(model, setup, name), queue=setup.queue,
-                               speculate=setup.speculate != "off", adapters=adapters)
+        engine = Engine(model, limits_of(model, setup, name), queue=setup.queue, speculate=setup.speculate != "off",
+                        adapters=adapters)
+        engine.warm()
+        engines[name] = engine
     return LocalService(engines, dict.fromkeys(setup.loras, next(iter(engines), "")))
 
 

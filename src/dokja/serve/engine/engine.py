@@ -8,8 +8,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from functools import cached_property
 
+from ...errors import DokjaError
 from ...models.model import Model
 from ..errors import BadRequestError, BusyError, UnavailableError
 from .core import Core, Embedding
@@ -77,6 +79,11 @@ class Engine:
             self._closed = True
             self._changed.notify()
         self._worker.join()
+
+    def warm(self) -> None:
+        """Make ready what the first grammar would otherwise hold everybody up for: seconds with a large vocabulary."""
+        with suppress(DokjaError):  # told to whoever asks for one
+            assert self._grammars
 
     @cached_property
     def _grammars(self) -> Grammars:
