@@ -157,7 +157,8 @@ def serve(
     lora: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER: a LoRA adapter of the default model, which "
                                                         "clients ask for by its name; repeatable.")] = None,
     speculate: Annotated[str | None, typer.Option(help="mtp, ngram or off: what drafts tokens, which changes no "
-                                                       "answer; the model's own MTP layer if it has one.")] = None,
+                                                       "answer; without it the model's own MTP layer, if it has "
+                                                       "one, and n-grams.")] = None,
     api_keys: Annotated[Path | None, typer.Option(help="File of keys, one a line: KEY [NAME] [requests=N] [tokens=N]; "
                                                        "also DOKJA_API_KEYS=KEY,KEY.")] = None,
     rate_requests: Annotated[int | None, typer.Option(min=1, help="Requests a minute of one key or address.")] = None,
@@ -167,7 +168,7 @@ def serve(
     grace: Annotated[float, typer.Option(min=0, help="Seconds that answers get to end after SIGTERM.")] = 30,
     log_json: Annotated[bool, typer.Option("--log-json", help="A line of JSON on standard error for each request.")
                         ] = False,
-    pages: Annotated[bool, typer.Option("--pages/--no-pages", help="The chat page and the board.")] = True,
+    pages: Annotated[bool, typer.Option("--pages/--no-pages", help="Chat, compare and board pages.")] = True,
     database: Annotated[str | None, typer.Option(help="Where the pages keep conversations and votes: a file, or "
                                                       "postgresql://USER:PASSWORD@HOST/NAME; without it "
                                                       "~/.local/share/dokja/serve.sqlite.")] = None,
@@ -180,7 +181,7 @@ def serve(
     upstream: Annotated[str | None, typer.Option(help="Serve the models of an OpenAI-compatible endpoint, up to and "
                                                       "with /v1, whose key is in DOKJA_UPSTREAM_KEY.")] = None,
 ) -> None:
-    """Serve models: an OpenAI-compatible API and a chat page.
+    """Serve models: an OpenAI-compatible API, and pages to chat and to compare.
 
     Example: `dokja serve seasons/pocket/teams/k-exaone/stage-1`
 
