@@ -41,6 +41,7 @@ template <int R> inline void panel_int8(const uint8_t* panel, int64_t groups, co
       }
     }
     const __m512 s = scales(scale + g * PANEL);
+    if (R <= 2) _mm_prefetch((const char*)(scale + g * PANEL) + 4096, _MM_HINT_T0);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       const int32_t* sums = x.sums + (row + r) * (x.padded / HALF) + 2 * g;
@@ -79,6 +80,8 @@ template <int R> inline void panel_int4(const uint8_t* panel, int64_t groups, co
       }
     }
     const __m512 s = scales(scale + g * PANEL), m = scales(low + g * PANEL);
+    if (R <= 2) _mm_prefetch((const char*)(scale + g * PANEL) + 4096, _MM_HINT_T0);
+    if (R <= 2) _mm_prefetch((const char*)(low + g * PANEL) + 4096, _MM_HINT_T0);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       const __m512 sum = _mm512_cvtepi32_ps(_mm512_set1_epi32(x.sums[(row + r) * (x.padded / HALF) + g]));
