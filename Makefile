@@ -4,14 +4,14 @@
 #   make season NO_SERVE=1            end after the report
 #   make season TEXT=my-texts/        on your own text: .txt, .jsonl (.gz .xz .zst), .parquet; a file or a folder
 #   make season MINUTES=60            a bigger dial
-#   make serve                        serve the season again
 #   make season FRESH=1               begin again       (also: FLOPS= SEED= TEAMS= HOME_DIR= PORT=)
+#   make serve                        serve the season again
 #   make test                         every test, ruff and mypy
 #   make docs-models                  write the tables and figures of docs/models.md from the specs
 #   make bench-season                 measure the bars of the pocket season
 #   make bench-models                 measure the plain module against transformers
 #   make bench-sampler MODEL=folder   measure what choosing tokens takes of a step at batch 32
-#   make bench-peers bench-serve      install llama.cpp and vLLM apart, and measure the serving engine and server against them
+#   make bench-peers bench-serve      install llama.cpp and vLLM apart, and measure the server against them
 
 PYTHON ?= python3
 # The torch release that Dokja is tested with. To bring your own newer torch (a CUDA build, say), put it into .venv
