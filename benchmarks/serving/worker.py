@@ -45,7 +45,11 @@ class Worker:
     def end(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:  # a server whose threads do not end by themselves
+            self.process.kill()
+            self.process.wait()
 
 
 def python_of(environment: Path) -> Path | None:
