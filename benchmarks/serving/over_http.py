@@ -3,7 +3,7 @@
 All get the same text through /v1/completions (the base model has no chat template), greedy, and write on past an end of
 text. In a `new` round no server has seen the system prompt; in a `known` round all have, and only what users say is
 new. Servers take turns, and whoever is not asked is stopped. transformers serve, which takes minutes a round and keeps
-no prefix of such a model, is measured in fewer.
+no prefix of such a model, is measured in one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from worker import HERE, Worker, python_of
 from dokja.build.exercises import mixed
 from dokja.build.korean import documents
 
-CHATS, SHARED, TOKENS, SLOW_ROUNDS = 32, 1000, 48, 2
+CHATS, SHARED, TOKENS, SLOW_ROUNDS = 32, 1000, 48, 1
 KINDS = ("new", "known")
 OVERHEAD = 0.05  # of a step, that scheduler, sampler and HTTP may take
 
