@@ -240,8 +240,8 @@ void backward_head(const Shape& s, const View& q, const View& k, const View& v, 
     block.unpack(dq, b, s.dim, scales, grad.q);
   }
   for (int64_t t = 0; t < s.length; t++) {
-    copy(dk + t * wide, s.dim, grad.k.at(b, t, kv));
-    copy(dv + t * wide_value, s.value, grad.v.at(b, t, kv));
+    copy_or_stream(dk + t * wide, s.dim, grad.k.at(b, t, kv), s.batch * s.length * s.kv_heads * s.dim);
+    copy_or_stream(dv + t * wide_value, s.value, grad.v.at(b, t, kv), s.batch * s.length * s.kv_heads * s.value);
   }
 }
 

@@ -8,6 +8,8 @@ using namespace dokja;
 
 namespace {
 
+constexpr int64_t DEPTH = 256;  // of a product, so that the weights of a tile's columns stay in the nearest cache
+
 struct Shape {
   int64_t tokens, active, experts, width, hidden;
 };
@@ -28,6 +30,12 @@ struct Plan {
   }
   int64_t count(int64_t e) const { return first[e + 1] - first[e]; }
   int64_t rows(int64_t e) const { return row[e + 1] - row[e]; }
+  // `size` floats of each in `weights`: those of the first of the experts e + 1 .. end - 1 that has tokens, else null.
+  const float* next(int64_t e, int64_t end, const float* weights, int64_t size) const {
+    for (e++; e < end; e++)
+      if (count(e)) return weights + e * size;
+    return nullptr;
+  }
 };
 
 // Rows of x (of the tokens that own the slots), zeros behind.
@@ -70,16 +78,22 @@ int dokja_experts(const int64_t* shape, const float* x, const float* gate_up, co
       float* input = thread_scratch().get((2 * C + F) * rows);
       float *act = input + C * rows, *output = act + F * rows, *hidden = before + plan.row[e] * 2 * F;
       gather(x, s, mine, count, rows, input);
-      gemm_rows(rows, 2 * F, C, input, C, gate_up + e * C * 2 * F, 2 * F, hidden, 2 * F, false);
+      Ahead next(plan.next(e, end, gate_up, C * 2 * F), C * 2 * F, rows, 2 * F, C);
+      for (int64_t c = 0; c < C; c += DEPTH)
+        gemm_rows(rows, 2 * F, std::min(DEPTH, C - c), input + c, C, gate_up + (e * C + c) * 2 * F, 2 * F, hidden, 2 * F,
+                  c > 0, next);
       for (int64_t r = 0; r < rows; r++)
         vectors(F, [&](int64_t i, int n) {
           const Vec gate = load_n(hidden + r * 2 * F + i, n);
           store_n(act + r * F + i, gate * sigmoid(gate) * load_n(hidden + r * 2 * F + F + i, n), n);
         });
-      gemm_rows(rows, C, F, act, F, down + e * F * C, C, output, C, false);
+      next = Ahead(plan.next(e, end, down, F * C), F * C, rows, C, F);
+      gemm_rows(rows, C, F, act, F, down + e * F * C, C, output, C, false, next);
       for (int64_t r = 0; r < count; r++) {
         const float share = weight[mine[r]];
-        vectors(C, [&](int64_t i, int n) { store_n(slots + mine[r] * C + i, load_n(output + r * C + i, n) * share, n); });
+        float* mixed = output + r * C;
+        vectors(C, [&](int64_t i, int n) { store_n(mixed + i, load_n(mixed + i, n) * share, n); });
+        copy_or_stream(mixed, C, slots + mine[r] * C, s.tokens * s.active * C);
       }
     }
   });
@@ -98,14 +112,15 @@ int dokja_experts_backward(const int64_t* shape, const float* x, const float* ga
     for (int64_t e = begin; e < end; e++) {
       const int64_t count = plan.count(e), rows = plan.rows(e), *mine = plan.slots.data() + plan.first[e];
       const int64_t up = Panels::size(C, F), in = Panels::size(2 * F, C);
-      float* gathered = thread_scratch().get((2 * C + 4 * F) * rows + up + in);
+      float* gathered = thread_scratch().get((2 * C + 4 * F) * rows + up + in + C * 2 * F);
       float *dinput = gathered + C * rows, *act = dinput + C * rows, *dact = act + F * rows, *dhidden = dact + F * rows;
-      float *down_t = dhidden + 2 * F * rows, *gate_up_t = down_t + up;
+      float *down_t = dhidden + 2 * F * rows, *gate_up_t = down_t + up, *gradient = gate_up_t + in;
       const float* hidden = before + plan.row[e] * 2 * F;
       // Through down: the gradient of what SwiGLU gave, before the router's weight is counted.
       gather(g, s, mine, count, rows, gathered);
       Panels::pack_transpose(down + e * F * C, F, C, down_t);
-      Panels::multiply(rows, F, C, gathered, C, down_t, dact, F);
+      Ahead next(plan.next(e, end, down, F * C), F * C, rows, F, C);
+      Panels::multiply(rows, F, C, gathered, C, down_t, dact, F, next);
       // Through SwiGLU; the gradient of the router's weight is <act, dact>, which spares the expert's output.
       for (int64_t r = 0; r < rows; r++) {
         const float share = r < count ? weight[mine[r]] : 0.0f;
@@ -121,13 +136,17 @@ int dokja_experts_backward(const int64_t* shape, const float* x, const float* ga
         if (r < count) dweight[mine[r]] = sum(dot);
       }
       // Gradients of the two matrices: sums over rows.
-      gemm<1>(F, C, count, act, F, gathered, C, ddown + e * F * C, C, false);
+      gemm<1>(F, C, count, act, F, gathered, C, gradient, C, false);
+      stream(gradient, F * C, ddown + e * F * C);
       gather(x, s, mine, count, rows, gathered);
-      gemm<1>(C, 2 * F, count, gathered, C, dhidden, 2 * F, dgate_up + e * C * 2 * F, 2 * F, false);
+      gemm<1>(C, 2 * F, count, gathered, C, dhidden, 2 * F, gradient, 2 * F, false);
+      stream(gradient, C * 2 * F, dgate_up + e * C * 2 * F);
       // Through gate and up.
       Panels::pack_transpose(gate_up + e * C * 2 * F, C, 2 * F, gate_up_t);
-      Panels::multiply(rows, C, 2 * F, dhidden, 2 * F, gate_up_t, dinput, C);
-      for (int64_t r = 0; r < count; r++) copy(dinput + r * C, C, slots + mine[r] * C);
+      next = Ahead(plan.next(e, end, gate_up, C * 2 * F), C * 2 * F, rows, C, 2 * F);
+      Panels::multiply(rows, C, 2 * F, dhidden, 2 * F, gate_up_t, dinput, C, next);
+      for (int64_t r = 0; r < count; r++)
+        copy_or_stream(dinput + r * C, C, slots + mine[r] * C, s.tokens * s.active * C);
     }
   });
   sum_slots(slots, s, nullptr, threads, dx);

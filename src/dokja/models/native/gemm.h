@@ -23,12 +23,26 @@ template <bool CUT> inline void store_cut(float* p, Vec v, int last) {
   else store(p, v);
 }
 
+// Memory that a product reads next. Its tiles fetch it meanwhile, a little for each of their multiplications: at once,
+// between tiles, they would wait for it.
+struct Ahead {
+  const char *at = nullptr, *end = nullptr;
+  int64_t step = 0;
+
+  // `size` floats at `next` (may be null) during a product of these sides; never faster than a line a multiplication.
+  Ahead(const float* next, int64_t size, int64_t m, int64_t n, int64_t depth) {
+    if (!next || !m) return;
+    at = reinterpret_cast<const char*>(next), end = at + size * sizeof(float);
+    step = std::min<int64_t>(64, (end - at) / (m / TILE * ((n + 3 * W - 1) / (3 * W)) * depth) + 1);
+  }
+};
+
 // One tile of TILE rows and N vectors, the last of `last` lanes if CUT. Every element is one chain of fused
 // multiply-adds over k in order, so its bits do not depend on where in a tile it falls. AM is the step from row to row
 // of a, 0 when only `am` knows it.
-template <int64_t AM, int N, bool CUT>
+template <int64_t AM, int N, bool CUT, bool FETCH>
 inline void tile(int64_t depth, const float* a, int64_t am, int64_t ak, const float* b, int64_t bk, float* c, int64_t cm,
-                 bool add, int last) {
+                 bool add, int last, const char* next, int64_t further) {
   const int64_t step = AM ? AM : am;
   Vec sum[TILE][N];
 #pragma GCC unroll 8
@@ -38,6 +52,7 @@ inline void tile(int64_t depth, const float* a, int64_t am, int64_t ak, const fl
     sum[m][N - 1] = add ? load_cut<CUT>(c + m * cm + (N - 1) * W, last) : Vec{};
   }
   for (int64_t k = 0; k < depth; k++, a += ak, b += bk) {
+    if constexpr (FETCH) __builtin_prefetch(next + k * further, 0, 2);
     Vec right[N];
 #pragma GCC unroll 2
     for (int n = 0; n < N - 1; n++) right[n] = load(b + n * W);
@@ -58,16 +73,24 @@ inline void tile(int64_t depth, const float* a, int64_t am, int64_t ak, const fl
 }
 
 // c[m, n] (+)= sum over k of a[m * am + k * ak] * b[k * bk + n]. m is a multiple of ROWS.
-template <int64_t AM>
+template <int64_t AM, bool FETCH = false>
 inline void gemm_strided(int64_t m, int64_t n, int64_t depth, const float* a, int64_t am, int64_t ak, const float* b,
-                         int64_t bk, float* c, int64_t cm, bool add) {
+                         int64_t bk, float* c, int64_t cm, bool add, Ahead* ahead = nullptr) {
   for (int64_t j = 0; j < n;) {
     const int64_t left = (n - j + W - 1) / W;
     const int width = left == 4 ? 2 : left < 3 ? (int)left : 3;
     const int last = (int)std::min<int64_t>(W, n - j - (width - 1) * W);
     for (int64_t i = 0; i < m; i += TILE) {
       const auto run = [&](auto vectors, auto cut) {
-        tile<AM, vectors(), cut()>(depth, a + i * am, am, ak, b + j, bk, c + i * cm + j, cm, add, last);
+        if constexpr (FETCH)
+          if (ahead->at < ahead->end) {
+            tile<AM, vectors(), cut(), true>(depth, a + i * am, am, ak, b + j, bk, c + i * cm + j, cm, add, last,
+                                             ahead->at, ahead->step);
+            ahead->at += depth * ahead->step;
+            return;
+          }
+        tile<AM, vectors(), cut(), false>(depth, a + i * am, am, ak, b + j, bk, c + i * cm + j, cm, add, last, nullptr,
+                                          0);
       };
       const auto choose = [&](auto vectors) { last < W ? run(vectors, std::true_type()) : run(vectors, std::false_type()); };
       if (width == 3) choose(std::integral_constant<int, 3>());
@@ -84,11 +107,22 @@ inline void gemm(int64_t m, int64_t n, int64_t depth, const float* a, int64_t ak
                  int64_t cm, bool add) {
   gemm_strided<AM>(m, n, depth, a, AM, ak, b, bk, c, cm, add);
 }
+template <int64_t AM>
+inline void gemm(int64_t m, int64_t n, int64_t depth, const float* a, int64_t ak, const float* b, int64_t bk, float* c,
+                 int64_t cm, bool add, Ahead& ahead) {
+  gemm_strided<AM, true>(m, n, depth, a, AM, ak, b, bk, c, cm, add, &ahead);
+}
 
 // The same for an a whose rows lie as they do in memory, am apart.
 inline void gemm_rows(int64_t m, int64_t n, int64_t depth, const float* a, int64_t am, const float* b, int64_t bk,
                       float* c, int64_t cm, bool add) {
   gemm_strided<0>(m, n, depth, a, am, 1, b, bk, c, cm, add);
+}
+
+// The same, which fetches ahead.
+inline void gemm_rows(int64_t m, int64_t n, int64_t depth, const float* a, int64_t am, const float* b, int64_t bk,
+                      float* c, int64_t cm, bool add, Ahead& ahead) {
+  gemm_strided<0, true>(m, n, depth, a, am, 1, b, bk, c, cm, add, &ahead);
 }
 
 // out[d, i] = rows[i][d] * factor for W rows.
@@ -117,6 +151,28 @@ inline void unpack_transposed(const float* in, int64_t stride, int64_t dim, Vec 
 
 inline void copy(const float* from, int64_t n, float* to) {
   vectors(n, [&](int64_t i, int part) { store_n(to + i, load_n(from + i, part), part); });
+}
+
+// The same past the cache, for what is read again only when it has left it: an ordinary store first reads what it
+// overwrites.
+inline void stream(const float* from, int64_t n, float* to) {
+  int64_t i = 0;
+#if defined(__AVX512F__) || defined(__AVX2__)
+  if (reinterpret_cast<uintptr_t>(to) % sizeof(Vec) == 0)
+    for (; i + W <= n; i += W) {
+#if defined(__AVX512F__)
+      _mm512_stream_ps(to + i, (__m512)load(from + i));
+#else
+      _mm256_stream_ps(to + i, (__m256)load(from + i));
+#endif
+    }
+#endif
+  copy(from + i, n - i, to + i);
+}
+
+// One or the other for a row of an array of `size` floats, by whether the array would stay in the cache.
+inline void copy_or_stream(const float* from, int64_t n, float* to, int64_t size) {
+  size > 1 << 18 ? stream(from, n, to) : copy(from, n, to);
 }
 
 // The right side of a product, packed once for many rows: as panels of WIDE columns, each [depth, its columns], zeros
@@ -150,14 +206,15 @@ struct Panels {
     }
   }
 
-  // c [m, n] = a [m, depth] @ the packed right side.
+  // c [m, n] = a [m, depth] @ the packed right side; `fetched`: the Ahead of a product that fetches.
+  template <class... Fetched>
   static void multiply(int64_t m, int64_t n, int64_t depth, const float* a, int64_t am, const float* packed, float* c,
-                       int64_t cm) {
+                       int64_t cm, Fetched&... fetched) {
     for (int64_t j = 0, padded = round_up(n, W); j < padded; j += WIDE) {
       const int64_t wide = std::min(WIDE, padded - j);
       for (int64_t k = 0; k < depth; k += DEPTH)
         gemm_rows(m, std::min(WIDE, n - j), std::min(DEPTH, depth - k), a + k, am, packed + j * depth + k * wide, wide,
-                  c + j, cm, k > 0);
+                  c + j, cm, k > 0, fetched...);
     }
   }
 };

@@ -64,6 +64,8 @@ struct Block {
   // Logits of a part, their largest and their sum, lane by lane; the logits become exponentials.
   void score(int64_t part) {
     std::vector<float> copied;
+    const bool more = part + 1 < s.parts() - 1;
+    Ahead next(more ? in.weight + (part + 1) * PART * s.width : nullptr, PART * s.width, PART, lanes, s.width);
     const int64_t begin = part * PART, n = std::min(PART, s.vocab - begin);
     const float* w = weights(part, copied);
     float* out = logits + begin * ROWS_AT_ONCE;
@@ -71,7 +73,7 @@ struct Block {
       const int64_t wide = std::min(PANEL, lanes - j);
       for (int64_t c = 0; c < s.width; c += DEPTH)
         gemm_rows(round_up(n, ROWS), wide, std::min(DEPTH, s.width - c), w + c, s.width, columns + c * ROWS_AT_ONCE + j,
-                  ROWS_AT_ONCE, out + j, ROWS_AT_ONCE, c > 0);
+                  ROWS_AT_ONCE, out + j, ROWS_AT_ONCE, c > 0, next);
       for (int64_t i = j; i < std::min(count, j + wide); i++) {
         const int64_t at = in.target[first + i] - begin;
         if (at >= 0 && at < n) picked[i] = out[at * ROWS_AT_ONCE + i] * in.scale;
@@ -116,6 +118,11 @@ struct Block {
   void learn(int64_t part, float* dcolumns, float* dweight) const {
     std::vector<float> copied;
     const int64_t begin = part * PART, n = std::min(PART, s.vocab - begin), whole = round_up(n, ROWS);
+    const bool more = part + 1 < s.parts() - 1;
+    Ahead next(more ? in.weight + (part + 1) * PART * s.width : nullptr, PART * s.width, round_up(s.width, ROWS), lanes,
+               n);
+    Ahead after(more ? dweight + (part + 1) * PART * s.padded() : nullptr, PART * s.padded(), whole, s.padded(),
+                lanes);
     const float* w = weights(part, copied);
     float* slopes = logits + begin * ROWS_AT_ONCE;
     for (int64_t j = 0; j < lanes; j += PANEL) {
@@ -131,10 +138,11 @@ struct Block {
         const int64_t at = in.target[first + i] - begin;
         if (at >= 0 && at < n) slopes[at * ROWS_AT_ONCE + i] -= pull[i];
       }
-      gemm<1>(round_up(s.width, ROWS), wide, n, w, s.width, slopes + j, ROWS_AT_ONCE, dcolumns + j, ROWS_AT_ONCE, true);
+      gemm<1>(round_up(s.width, ROWS), wide, n, w, s.width, slopes + j, ROWS_AT_ONCE, dcolumns + j, ROWS_AT_ONCE, true,
+              next);
     }
     gemm<ROWS_AT_ONCE>(whole, s.padded(), lanes, slopes, 1, rows, s.padded(), dweight + begin * s.padded(), s.padded(),
-                       true);
+                       true, after);
   }
 
   void unpack(const float* dcolumns, float* dhidden) const {
