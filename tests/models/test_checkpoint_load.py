@@ -201,3 +201,9 @@ def test_read_published_gives_the_same_decoder(tmp_path: Path) -> None:
     ids = random_ids(0, 1, 20)
     with torch.inference_mode():
         assert torch.equal(read_published(tmp_path / "m")(ids), model.decoder(ids))
+
+
+@pytest.mark.parametrize("device", ["zzz", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path, device: str) -> None:
+    with pytest.raises(DokjaError, match=f"no device '{device}' can be used here"):
+        dokja.load(tmp_path, device=device)

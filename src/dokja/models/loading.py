@@ -33,6 +33,11 @@ def load(source: str | Path, *, dtype: torch.dtype | str | None = None, device: 
     if isinstance(dtype, str) and dtype not in _DTYPES:
         raise DokjaError(f"unknown dtype {dtype!r}: choose from {', '.join(_DTYPES)}")
     precision = _DTYPES[dtype] if isinstance(dtype, str) else dtype
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without that device's code
+        raise DokjaError(f"no device {str(device)!r} can be used here: choose one that this torch has, such as cpu"
+                         ) from error
     path = locate(source)
     if path.is_file():
         refuse_pickles([path] if path.suffix in PICKLES else [], path.parent)
