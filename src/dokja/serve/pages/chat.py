@@ -35,7 +35,7 @@ class ChatPage:
         self.conversation: Conversation | None = None
         self.messages: list[Message] = []
         self.editing: str | None = None  # id of the message that is being changed
-        self.asking = False
+        self.asking = asyncio.Lock()
         self.sidebar = Sidebar()
         self.card = ModelCard(self.models, self.configure)
         self.transcript: Any = None
@@ -212,12 +212,19 @@ class ChatPage:
             await self.ask(message.strip(), cut)
 
     async def ask(self, question: str | None, cut: Message | None) -> None:
-        """Begin an answer; a second click meanwhile changes nothing."""
-        if self.asking or self.writing is not None:
-            if question is not None and cut is None:
+        """Begin an answer; a click while one is written changes nothing."""
+        # An answer can be whole before the page is done with asking for it: the next question waits for that.
+        async with self.asking:
+            if self.writing is not None:
+                if question is not None and cut is None:
+                    self.give(question)
+            elif cut is None or cut.id in [message.id for message in self.messages]:
+                await self._ask(question, cut)
+            elif question is not None:
+                self.complain("changed_elsewhere")
                 self.give(question)
-            return
-        self.asking = True
+
+    async def _ask(self, question: str | None, cut: Message | None) -> None:
         before, self.trouble = self.editing, None
         self.editing = None
         try:
@@ -243,8 +250,6 @@ class ChatPage:
             self.complain(*reason(error, self.models[self.settings.model].context))
             if cut is None:
                 self.give(question)
-        finally:
-            self.asking = False
 
     def complain(self, key: str, values: dict[str, Any] | None = None) -> None:
         """Say what went wrong."""

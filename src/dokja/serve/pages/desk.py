@@ -42,7 +42,7 @@ class Desk:
         shown: the messages that the asker sees. cut: the one that goes first, with all after it. Raises RequestError
         (the question cannot be answered), ChangedError or GoneError; then nothing has changed.
         """
-        kept = shown[:next((place for place, message in enumerate(shown) if message is cut), len(shown))]
+        kept = shown if cut is None else shown[:[message.id for message in shown].index(cut.id)]
         seed = secrets.randbits(32)
         answer = await self.service.chat(ChatAsk(
             _history(settings.system, kept, question), model=settings.model, reasoning=settings.reasoning,
