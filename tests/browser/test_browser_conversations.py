@@ -114,7 +114,9 @@ def test_an_edited_message_is_asked_again_and_what_came_after_goes(visit, finish
     page.keyboard.press("ArrowUp")  # the last message
     expect(field).to_have_value("둘")
     page.keyboard.press("Escape")
+    expect(field).to_have_count(0)
     page.locator(".edit").first.click()
+    expect(field).to_be_focused()
     field.fill("셋")
     field.press("Enter")
     expect(page.locator(".turn.user .text")).to_have_text(["셋"])

@@ -114,10 +114,9 @@ def test_interrupted_season_ends_with_the_same_numbers(played: Path, rules: Path
         except subprocess.TimeoutExpired:
             process.send_signal(sent)
             _, errors = process.communicate(timeout=60)
-            assert process.returncode in (-sent, 130), errors
-            continue
-        assert process.returncode == 0, errors
-        break
+        if process.returncode == 0:  # the signal may come a moment after the last line
+            break
+        assert process.returncode in (-sent, 130), errors
     assert attempt > 0, "nothing was interrupted: make the season longer"
     assert outcome(home) == outcome(played)
     for folder in sorted((played / "teams").glob("*/stage-*")):
