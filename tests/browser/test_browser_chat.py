@@ -145,6 +145,28 @@ def test_language_is_switched_while_an_answer_comes(visit, finished: str):
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 
 
+def test_what_is_typed_and_not_sent_outlives_a_change_of_language(visit, finished: str):
+    page = visit(finished)
+    say(page, "안녕")
+    expect(page.locator(ANSWER)).to_have_text(TEXT)
+    page.locator(".say").fill("아직 보내지\n않은 말")
+    page.locator(".edit").click()
+    page.locator(".edit-text").fill("고치던 말")
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_role("button", name="Send", exact=True)).to_have_count(2)
+    expect(page.locator(".say")).to_have_value("아직 보내지\n않은 말")
+    expect(page.locator(".edit-text")).to_have_value("고치던 말")
+    page.keyboard.press("Tab")
+    page.locator(".edit-text").press("Escape")
+    page.locator(".edit").click()
+    expect(page.locator(".edit-text")).to_have_value("안녕")  # what was cancelled does not come back
+    page.locator(".edit-text").press("Escape")
+    page.locator(".say").press("Enter")
+    expect(page.locator(".turn.user .text").last).to_have_text("아직 보내지\n않은 말")
+    page.get_by_role("button", name="한국어").click()
+    expect(page.get_by_placeholder("메시지를 입력하세요")).to_have_value("")  # nor what was sent
+
+
 def test_new_conversation(visit, finished: str):
     page = visit(finished)
     say(page, "천천히")

@@ -81,8 +81,10 @@ def test_both_answers_stream_and_stop(visit, tmp_path):
         page.wait_for_function(f"[...document.querySelectorAll('{ANSWER}')].filter((e) => e.textContent.length > 2)"
                                ".length === 2")
         expect(page.get_by_role("button", name="A is better")).to_be_disabled()
+        page.locator(".say").fill("다음 질문")
         page.get_by_role("button", name="한국어").click()  # the round stays
         expect(page.get_by_role("button", name="A가 낫다")).to_be_disabled()
+        expect(page.locator(".say")).to_have_value("다음 질문")
         page.keyboard.press("Escape")
         expect(page.get_by_text("멈췄습니다.")).to_have_count(2)
         expect(page.get_by_role("button", name="A가 낫다")).to_be_enabled()

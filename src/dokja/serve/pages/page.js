@@ -118,10 +118,28 @@
     document.querySelectorAll(".menu[open]").forEach((menu) => { if (!menu.contains(e.target)) menu.open = false; });
   });
 
+  // What was typed and not sent outlives its field: the page builds it anew in the other language, or for the next round.
+  let typed = [];
+  const fields = (within, which) => [...within.querySelectorAll(which)];
+  const keepTyped = (changes) => {
+    const gone = changes.flatMap((c) => [...c.removedNodes]).filter((node) => node.nodeType === 1 && !node.isConnected);
+    const left = gone.flatMap((node) => fields(node, ".say, .edit-text"));
+    typed = [...typed, ...left.filter((field) => field.value !== field.defaultValue)].filter((old) => {
+      const field = fields(document, `.${old.classList[0]}`).find((f) => f.defaultValue === old.defaultValue);
+      if (!field) return old.classList.contains("say");
+      if (field.value === field.defaultValue) {
+        field.value = old.value;
+        field.setSelectionRange(old.selectionStart, old.selectionEnd);
+      }
+      return false;
+    });
+  };
+
   // Follow the newest text unless the reader has scrolled up.
   const atEnd = () => root.scrollHeight - root.scrollTop - innerHeight < 80;
   addEventListener("scroll", () => { window.dokja.follow = atEnd(); }, { passive: true });
   new MutationObserver((changes) => {
+    keepTyped(changes);
     if (changes.some((c) => c.target.nodeType === 1 && c.target.classList.contains("theme"))) return;
     paintTheme();
     const inLog = changes.some((c) => (c.target.nodeType === 1 ? c.target : c.target.parentElement)?.closest(".log"));
