@@ -95,6 +95,36 @@ def test_both_answers_stream_and_stop(visit, tmp_path):
         page.goto("about:blank")
 
 
+def test_a_reload_keeps_the_round(visit, tmp_path):
+    with site(tmp_path / "votes.sqlite", "k-exaone", "exaone-4") as address:
+        page = visit(address + "/compare")
+        say(page, "천천히")
+        page.wait_for_function("location.pathname.startsWith('/compare/')")
+        page.reload()  # while both write
+        expect(page.get_by_role("button", name="비슷하다")).to_be_enabled()
+        expect(page.locator(".turn.user .text")).to_have_text("천천히")
+        answers = page.locator(ANSWER).all_inner_texts()
+        tab = page.context.new_page()
+        tab.goto(page.url)
+        other = visit(page.url)  # somebody else's browser
+        expect(other.get_by_role("alert")).to_contain_text("이 비교는 없거나")
+        expect(other.locator(".pair")).to_have_count(0)
+        other.goto("about:blank")
+        expect(tab.locator(ANSWER)).to_have_text(answers)
+        assert names_in(tab) == []
+        tab.get_by_role("button", name="B가 낫다").click()
+        expect(page.locator(".revealed")).to_contain_text("고른 것: B가 낫다")  # here too
+        page.reload()
+        expect(page.locator(".revealed")).to_contain_text("고른 것: B가 낫다")
+        expect(page.locator(".say")).to_have_count(0)
+        page.get_by_role("button", name="다음 비교").click()
+        expect(page.locator(".turn")).to_have_count(0)
+        assert page.evaluate("location.pathname") == "/compare"
+        tab.goto("about:blank")
+        page.goto("about:blank")
+    assert [vote["choice"] for vote in Store(str(tmp_path / "votes.sqlite")).votes()] == ["right"]
+
+
 @pytest.mark.parametrize("lang", ["ko", "en"])
 def test_on_a_phone_answers_stand_one_below_the_other(visit, finished: str, lang: str):
     page = visit(finished + "/compare", lang=lang, width=360, dark=lang == "en")

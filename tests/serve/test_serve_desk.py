@@ -229,13 +229,47 @@ def test_a_round_gives_each_side_its_own_history(loaded: Model):
         for name, script in scripts.items():
             prompt = loaded.codec.decode(script.asked[1].prompt)
             assert [scripts[other].text in prompt for other in "ab"] == [other == name for other in "ab"]
-        vote = compared.vote("tie")
+        vote = compared.fields("tie")
         assert vote["prompts"] == ["하나", "둘"]
         for side in ("left", "right"):
             name = vote[f"{side}_model"]
             assert [answer["content"] for answer in vote[f"{side}_answers"]] == [scripts[name].text] * 2
             assert [answer["seed"] for answer in vote[f"{side}_answers"]] == [
                 request.sampling.seed for request in scripts[name].asked]
+
+    run(go())
+
+
+def test_a_round_goes_on_after_its_page_is_gone(loaded: Model, tmp_path):
+    async def go() -> None:
+        scripts = {name: Script(loaded, text) for name, text in (("a", SAID), ("b", "책은 책상 위에 있습니다."))}
+        service, address = LocalService(scripts), str(tmp_path / "serve.sqlite")
+        desk = Desk(service, Store(address))
+        first = desk.begin("v")
+        await desk.compare("v", first, "하나")
+        assert await desk.round("v", first.id) is first  # while it is written, too
+        with pytest.raises(GoneError):
+            await desk.round("w", first.id)
+        while desk.writings:
+            await asyncio.sleep(0.01)
+        later = Desk(service, Store(address))  # after a restart
+        found = await later.round("v", first.id)
+        assert (found.id, found.models, found.prompts, found.choice) == (first.id, first.models, ["하나"], None)
+        assert found.fields() == first.fields()
+        assert found.complete
+        await later.compare("v", found, "둘")
+        while later.writings:
+            await asyncio.sleep(0.01)
+        await desk.compare("v", first, "둘")
+        assert found.seeds == first.seeds  # one restart changes no answer
+        while desk.writings:
+            await asyncio.sleep(0.01)
+        await later.vote("v", found, "left", "ko")
+        with pytest.raises(ChangedError):
+            await desk.vote("v", first, "right", "ko")
+        assert first.choice == "left"
+        assert [vote["choice"] for vote in later.store.votes()] == ["left"]
+        assert 0 <= next(later.store.votes())["seconds"] < 20
 
     run(go())
 

@@ -11,16 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import create_engine, insert, text
 from typer.testing import CliRunner
 
 from dokja.cli import app
 from dokja.errors import DokjaError
 from dokja.serve.store import ChangedError, GoneError, Settings, Store, tally
-from dokja.serve.store.database import open_database
-from dokja.serve.store.tables import Base
+from dokja.serve.store.database import migrations, open_database
+from dokja.serve.store.tables import Base, Vote
 
 MODEL = Settings("k-exaone")
 
@@ -148,6 +149,23 @@ def test_votes_come_back_whole_and_in_order(store: Store):
     assert votes[0]["created"] < votes[1]["created"]
 
 
+def test_a_round_is_kept_before_its_vote_and_a_vote_once_given_stays(store: Store):
+    unvoted = {**VOTE, "choice": None, "language": None, "seconds": None}
+    store.vote(id="r", **unvoted)
+    assert list(store.votes()) == []
+    assert store.round("v", "r").prompts == ["가", "나"]
+    for act in (lambda: store.round("w", "r"), lambda: store.vote(id="r", **{**VOTE, "visitor": "w"})):
+        with pytest.raises(GoneError, match="no round 'r' of yours"):
+            act()
+    store.vote(id="r", **{**unvoted, "prompts": ["가", "나", "다"]})  # asked on
+    store.vote(id="r", **VOTE)
+    for again in (unvoted, {**VOTE, "choice": "left"}):
+        with pytest.raises(ChangedError, match="has been voted on"):
+            store.vote(id="r", **again)
+    assert [vote["choice"] for vote in store.votes()] == ["tie"]
+    assert store.round("v", "r").choice == "tie"
+
+
 def test_votes_are_counted_by_pair_whatever_their_order(store: Store):
     for left, right, choice in (("a", "b", "left"), ("b", "a", "left"), ("b", "a", "tie"), ("c", "a", "bad"),
                                 ("a", "b", "left")):
@@ -183,12 +201,24 @@ def test_the_migrations_make_the_tables_of_the_code(database: str):
     engine.dispose()
 
 
+def test_a_database_of_an_older_version_keeps_its_votes(database: str):
+    address = database.replace("postgresql://", "postgresql+psycopg://")
+    engine = create_engine(address)
+    with engine.begin() as connection:
+        command.upgrade(migrations(connection), "0001")
+        connection.execute(insert(Vote).values(id="old", created=1.0, **VOTE))
+    engine.dispose()
+    store = Store(database)
+    assert {key: value for key, value in next(store.votes()).items() if key in VOTE} == VOTE
+    store.vote(id="new", **{**VOTE, "choice": None})
+
+
 def test_a_database_of_a_newer_version_is_refused(database: str):
     engine = open_database(database)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    with pytest.raises(DokjaError, match=r"written by a newer Dokja \(its tables are at 9999, .* up to 0001\)"):
+    with pytest.raises(DokjaError, match=r"written by a newer Dokja \(its tables are at 9999, .* up to 0002\)"):
         Store(database)
 
 

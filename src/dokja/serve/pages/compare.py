@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import secrets
 from typing import Any
 
 from nicegui import ui
 
 from ...errors import DokjaError
+from ..store import ChangedError, GoneError
 from . import turns
 from .card import in_short, team
 from .desk import Desk
@@ -39,18 +38,35 @@ class ComparePage:
         self.round: Round | None = None
         self.growing: dict[Side, turns.LiveText] = {}
         self.trouble: tuple[str, dict[str, Any]] | None = None
-        self.begin()
 
-    def begin(self) -> None:
-        """A new round, where there are two models."""
-        self.trouble = None
-        self.round = Round(self.desk.service, list(self.models), secrets.randbits(63)) if len(self.models) > 1 else None
-
-    def build(self) -> None:
-        """Create the page for the current client."""
+    async def build(self, round_id: str | None) -> None:
+        """Create the page for the current client; a round that is not there says so, and another begins."""
         head(self.lang)
-        self.client.on_delete(self.stop)
+        self.client.on_delete(self.leave)
+        if round_id is not None:
+            try:
+                self.round = await self.desk.round(self.visitor, round_id)
+            except GoneError:
+                self.trouble = ("round_gone", {})
+        if self.round is None and len(self.models) > 1:
+            self.round = self.desk.begin(self.visitor)
+        if self.round is not None:
+            self.desk.watch(self.round.id, self.noticed)
         self.page()
+
+    def leave(self) -> None:
+        """This page no longer shows its round."""
+        if self.round is not None:
+            self.desk.unwatch(self.round.id, self.noticed)
+
+    async def noticed(self, what: str) -> None:
+        """Something has happened to the round, here or in another tab."""
+        if what == "grows":
+            self.grow()
+        else:
+            self.show()
+            if self.round is not None and self.round.choice is not None:
+                self.composer.refresh()
 
     @ui.refreshable_method
     def page(self) -> None:
@@ -90,7 +106,7 @@ class ComparePage:
         """One answer, under its letter until the vote."""
         assert self.round is not None
         model = self.round.models[side]
-        who = LETTERS[side] if self.round.choice is None else f"{LETTERS[side]} · {team(self.models[model])}"
+        who = LETTERS[side] if self.round.choice is None else f"{LETTERS[side]} · {self.team(model)}"
         with box("section", f"side-{side}", aria_label=who):
             if writing.finish is None:
                 _, self.growing[side] = turns.live(who, writing, self.lang)
@@ -105,11 +121,12 @@ class ComparePage:
             with box("div", "card revealed", role="status"):
                 text("p", self.say("voted", choice=self.say(f"vote_{self.round.choice}")))
                 for side in SIDES:
-                    served = self.models[self.round.models[side]]
+                    model = self.round.models[side]
                     with box("p"):
-                        text("b", f"{LETTERS[side]}: {team(served)}", "name")
-                        text("span", f" {served.about.get('company', '')}", "soft")
-                        text("span", in_short(served, self.lang), "small soft in-short")
+                        text("b", f"{LETTERS[side]}: {self.team(model)}", "name")
+                        if (served := self.models.get(model)) is not None:
+                            text("span", f" {served.about.get('company', '')}", "soft")
+                            text("span", in_short(served, self.lang), "small soft in-short")
                 text("button", self.say("next_round"), "main-button next", type="button").on("click", self.next)
         elif self.round.prompts:
             with box("div", "votes", role="group", aria_label=self.say("vote")):
@@ -136,6 +153,10 @@ class ComparePage:
         """A text in the reader's language."""
         return word(key, self.lang, **values)
 
+    def team(self, model: str) -> str:
+        """The team behind a model's name, which may be served no longer."""
+        return team(self.models[model]) if model in self.models else model
+
     def switch_language(self) -> None:
         """Show the page in the other language; the round stays."""
         self.lang = "en" if self.lang == "ko" else "ko"
@@ -159,20 +180,16 @@ class ComparePage:
         self.trouble = None
         try:
             too_long(question)
-            await asked.ask(question)
+            await self.desk.compare(self.visitor, asked, question)
         except DokjaError as error:
-            smallest = min(self.models[name].context for name in asked.models.values())
-            self.trouble = reason(error, smallest)
+            contexts = [self.models[name].context for name in asked.models.values() if name in self.models]
+            self.trouble = reason(error, min(contexts, default=0))
             self.exchanges.refresh()
             self.give(question)
             return
-        self.show()
-        self.client.run_javascript("dokja.asked()")
-        await asked.follow(self.grow)
-        if asked is self.round:
-            self.show()
+        self.client.run_javascript(f"dokja.address('/compare/{asked.id}'); dokja.asked()")
 
-    async def grow(self) -> None:
+    def grow(self) -> None:
         """Show more of the answers; one that has ended alone stays as it is until the other has."""
         if self.round is not None:
             for side, live in self.growing.items():
@@ -184,23 +201,26 @@ class ComparePage:
         voted = self.round
         if voted is None or voted.choice is not None or not voted.complete:
             return
-        voted.choice = choice
+        self.trouble = None
         try:
-            await asyncio.to_thread(self.desk.store.vote, visitor=self.visitor, language=self.lang,
-                                    **voted.vote(choice))
+            await self.desk.vote(self.visitor, voted, choice, self.lang)
+        except ChangedError:
+            self.trouble = ("voted_elsewhere", {})
         except Exception:
             log.exception("a vote could not be kept")
-            voted.choice, self.trouble = None, ("vote_failed", {})
-        self.show()
-        self.composer.refresh()
+            self.trouble = ("vote_failed", {})
+        if self.trouble:
+            self.show()
         self.client.run_javascript("document.querySelector('.next')?.focus()")
 
     def next(self) -> None:
         """Two models anew."""
-        self.begin()
+        self.leave()
+        self.trouble, self.round = None, self.desk.begin(self.visitor)
+        self.desk.watch(self.round.id, self.noticed)
         self.show()
         self.composer.refresh()
-        self.client.run_javascript("document.querySelector('.say')?.focus()")
+        self.client.run_javascript("dokja.address('/compare'); document.querySelector('.say')?.focus()")
 
     def show(self) -> None:
         """Bring the page in line with the round."""

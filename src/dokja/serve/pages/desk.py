@@ -1,4 +1,4 @@
-"""The chat page's work behind the pages: conversations in the store, answers being written, who looks at which."""
+"""The pages' work behind them: conversations and rounds in the store, answers being written, who looks at which."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ..service import ChatAsk, Options, Service
-from ..store import Message, Settings, Store
+from ..store import ChangedError, Message, Settings, Store
+from .round import TALK, Round
 from .writing import Writing
 
-# A pocket model is at its best close to its likeliest words; a little chance keeps small talk from repeating itself.
-TALK = Options(temperature=0.4, top_p=0.9)
 _SAVE = 2.0  # seconds between two times that an unfinished answer is kept
 _END = 3.0  # seconds that answers have to be kept when the server ends
 
@@ -31,7 +31,9 @@ class Desk:
     def __init__(self, service: Service, store: Store) -> None:
         self.service = service
         self.store = store
-        self.writings: dict[str, Writing] = {}
+        self.writings: dict[str, Writing | Round] = {}  # by conversation or round
+        # Rounds that a page shows, by visitor and id: a page that is opened anew goes on with the same one.
+        self._rounds: WeakValueDictionary[tuple[str, str], Round] = WeakValueDictionary()
         self._watchers: defaultdict[str, set[Watcher]] = defaultdict(set)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -59,8 +61,8 @@ class Desk:
             raise
         if (earlier := self.writings.get(conversation)) is not None:  # its message has just been cut
             earlier.stop()
-        self.writings[conversation] = Writing(answer)
-        self._spawn(self._write(conversation, messages[-1].id, self.writings[conversation]))
+        writing = self.writings[conversation] = Writing(answer)
+        self._spawn(self._write(conversation, messages[-1].id, writing))
         await self.tell(conversation, "changed")
         await self.tell(visitor, "listed")
         return conversation
@@ -91,6 +93,50 @@ class Desk:
         except Exception:  # the reader still sees it grow, and the next try may succeed
             log.exception("an answer could not be kept")
             return True
+
+    def begin(self, visitor: str) -> Round:
+        """A new round of the compare page, which needs two models or more."""
+        new = Round(self.service, list(self.service.models()), secrets.randbits(63))
+        self._rounds[visitor, new.id] = new
+        return new
+
+    async def round(self, visitor: str, round_id: str) -> Round:
+        """A round as other pages show it, or as it was kept; GoneError."""
+        if (shown := self._rounds.get((visitor, round_id))) is not None:
+            return shown
+        kept = Round.kept(self.service, await asyncio.to_thread(self.store.round, visitor, round_id))
+        return self._rounds.setdefault((visitor, round_id), kept)
+
+    async def compare(self, visitor: str, asked: Round, question: str) -> None:
+        """Begin both answers of a round and keep them when they have ended; raises what `Service.chat` raises."""
+        await asked.ask(question)
+        self.writings[asked.id] = asked
+        self._spawn(self._answer(visitor, asked))
+        await self.tell(asked.id, "changed")
+
+    async def _answer(self, visitor: str, asked: Round) -> None:
+        try:
+            await asked.follow(lambda: self.tell(asked.id, "grows"))
+            await asyncio.to_thread(self.store.vote, visitor=visitor, **asked.fields())
+        except Exception:  # it stays on the page, and its vote keeps all of it
+            log.exception("a round could not be kept")
+        finally:
+            del self.writings[asked.id]
+        await self.tell(asked.id, "changed")
+
+    async def vote(self, visitor: str, voted: Round, choice: str, language: str) -> None:
+        """Keep a vote; ChangedError for a round that was voted on elsewhere, whose choice then stays."""
+        voted.choice = choice
+        try:
+            await asyncio.to_thread(self.store.vote, visitor=visitor, language=language, **voted.fields(choice))
+        except ChangedError:
+            voted.choice = (await asyncio.to_thread(self.store.round, visitor, voted.id)).choice
+            raise
+        except BaseException:
+            voted.choice = None
+            raise
+        finally:
+            await self.tell(voted.id, "changed")
 
     async def delete(self, visitor: str, conversation: str) -> None:
         """Delete a conversation and stop what is written in it; GoneError."""

@@ -99,13 +99,22 @@ async def _talk(request: Request, conversation: str | None) -> None:
 
 
 @ui.page("/compare")
-def _compare(request: Request) -> None:
+async def _compare(request: Request) -> None:
+    await _judge(request, None)
+
+
+@ui.page("/compare/{round_id}")
+async def _round(request: Request, round_id: str) -> None:
+    await _judge(request, round_id)
+
+
+async def _judge(request: Request, round_id: str | None) -> None:
     site: Site = request.scope[_SITE]
     lang = reader_language(request.cookies, request.headers)
     if site.desk is None:
         nobody(site.title, lang)
     else:
-        ComparePage(site.desk, visitor(request.scope), site.title, lang).build()
+        await ComparePage(site.desk, visitor(request.scope), site.title, lang).build(round_id)
 
 
 @ui.page("/board")

@@ -46,4 +46,4 @@ class KnowVisitors:
 
 
 def _is_page(path: str) -> bool:
-    return path in ("/", "/compare") or path.startswith("/c/")
+    return path in ("/", "/compare") or path.startswith(("/c/", "/compare/"))

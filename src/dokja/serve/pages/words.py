@@ -127,6 +127,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "vote_bad": ("둘 다 나쁘다", "Both are bad"),
     "voted": ("고른 것: {choice}", "Your vote: {choice}"),
     "vote_failed": ("투표를 저장하지 못했습니다. 다시 골라 주세요.", "The vote could not be kept. Please vote again."),
+    "voted_elsewhere": ("이 비교에는 이미 투표했습니다. 처음의 투표가 남습니다.",
+                        "You have voted on this comparison already; the first vote stays."),
+    "round_gone": ("이 비교는 없거나 지워졌습니다. 새로 시작합니다.",
+                   "This comparison does not exist; here is a new one."),
     "next_round": ("다음 비교", "Next comparison"),
     # board
     "playing": ("진행 중", "In progress"),

@@ -18,9 +18,12 @@ _FRAME = 0.04  # seconds between updates of a page while an answer comes
 
 @dataclass
 class Writing:
-    """The text of an answer so far. finish: as `store.Message.finish`; notices: keys of `words` with their values."""
+    """The text of an answer so far, or of one that was kept (answer None).
 
-    answer: Answer
+    finish: as `store.Message.finish`; notices: keys of `words` with their values.
+    """
+
+    answer: Answer | None
     content: str = ""
     reasoning: str = ""
     finish: str | None = None
@@ -28,13 +31,15 @@ class Writing:
 
     def stop(self) -> None:
         """End it where it is."""
-        self.answer.stop()
+        if self.answer is not None:
+            self.answer.stop()
 
     async def follow(self, progress: Callable[[], Awaitable[None]]) -> None:
         """Read the pieces; call `progress` a few times a second, less often as the text grows long.
 
         It never raises: what goes wrong is logged and told by `finish`.
         """
+        assert self.answer is not None
         shown = 0.0
         try:
             async for piece in self.answer:

@@ -124,18 +124,38 @@ class Store:
                 content=content, reasoning=reasoning, finish=finish, notices=notices or [])
             return session.scalar(changed.returning(Message.id)) is not None
 
-    def vote(self, **fields: Any) -> Vote:
-        """Keep a vote; fields: those of `Vote` without id and created."""
-        new = Vote(id=uuid.uuid4().hex, created=self._clock(), **fields)
+    def round(self, visitor: str, round_id: str) -> Vote:
+        """A round of the compare page, voted on or not; GoneError."""
+        with self._read() as session:
+            found = session.get(Vote, round_id)
+        if found is None or found.visitor != visitor:
+            raise GoneError(f"there is no round {round_id!r} of yours: begin another")
+        return found
+
+    def vote(self, *, visitor: str, id: str | None = None, **fields: Any) -> Vote:
+        """Keep a round as it is now, with its vote once there is one; fields: those of `Vote` without created.
+
+        id None: a new round's. A vote that was given stays: ChangedError. GoneError for another visitor's round.
+        """
         with self._write() as session:
-            session.add(new)
-        return new
+            found = session.get(Vote, id, with_for_update=True) if id else None
+            if found is None:
+                found = Vote(id=id or uuid.uuid4().hex, visitor=visitor)
+                session.add(found)
+            if found.visitor != visitor:
+                raise GoneError(f"there is no round {id!r} of yours: begin another")
+            if found.choice is not None:
+                raise ChangedError("this round has been voted on: look at it")
+            for name, value in {**fields, "created": self._clock()}.items():
+                setattr(found, name, value)
+        return found
 
     def votes(self) -> Iterator[dict[str, Any]]:
         """All votes as JSON data, the oldest first."""
         columns = [column.name for column in Vote.__table__.columns]
         with self._read() as session:
-            for vote in session.scalars(select(Vote).order_by(Vote.created, Vote.id).execution_options(yield_per=200)):
+            given = select(Vote).where(Vote.choice.is_not(None)).order_by(Vote.created, Vote.id)
+            for vote in session.scalars(given.execution_options(yield_per=200)):
                 yield {name: getattr(vote, name) for name in columns}
 
     def close(self) -> None:

@@ -90,8 +90,9 @@ class Vote(Base):
     """One reader's choice between two models that answered the same questions unnamed.
 
     prompts: the questions; left_answers, right_answers: one for each prompt, as
-    {"content", "reasoning", "seed", "finish"}. order_seed: what the order was drawn from. choice: "left", "right",
-    "tie" or "bad" (both bad). language: of the interface. seconds: from the end of both answers to the vote.
+    {"content", "reasoning", "seed", "finish", "notices"}. order_seed: what the order was drawn from. choice: "left",
+    "right", "tie" or "bad" (both bad); None, as language (of the interface) and seconds (from the end of both answers
+    to the vote), while the reader has not voted. created: when the vote came, before that when the answers had ended.
     """
 
     __tablename__ = "votes"
@@ -103,7 +104,7 @@ class Vote(Base):
     prompts: Mapped[Any] = mapped_column()
     left_answers: Mapped[Any] = mapped_column()
     right_answers: Mapped[Any] = mapped_column()
-    choice: Mapped[str]
-    language: Mapped[str]
-    seconds: Mapped[float]
+    choice: Mapped[str | None]
+    language: Mapped[str | None]
+    seconds: Mapped[float | None]
     created: Mapped[float] = mapped_column(index=True)
