@@ -135,10 +135,10 @@ def test_log_probabilities(client: openai.OpenAI):
 
 
 @pytest.mark.parametrize(("changes", "status", "param"), [
-    ({"previous_response_id": "resp_1"}, 422, "previous_response_id"), ({"store": True}, 422, "store"),
+    ({"previous_response_id": "resp_1"}, 400, "previous_response_id"), ({"store": True}, 400, "store"),
     ({"input": []}, 422, "input"),
     ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, 400, "messages"),
-    ({"tools": [{"type": "web_search"}]}, 422, "tools"), ({"conversation": "x"}, 400, "conversation"),
+    ({"tools": [{"type": "web_search"}]}, 400, "tools"), ({"conversation": "x"}, 400, "conversation"),
 ])
 def test_what_is_refused(url: str, changes, status, param):
     answer = httpx.post(f"{url}/v1/responses", json={"input": "날씨는?", **changes})

@@ -83,7 +83,7 @@ def test_echo_scores_a_text(client: openai.OpenAI, loaded: Model):
 
 
 @pytest.mark.parametrize(("changes", "status"), [
-    ({"suffix": "x"}, 422), ({"best_of": 3}, 422), ({"prompt": []}, 422), ({"prompt": [[]]}, 422),
+    ({"suffix": "x"}, 400), ({"best_of": 3}, 400), ({"prompt": []}, 422), ({"prompt": [[]]}, 422),
     ({"prompt": ""}, 400), ({"prompt": [99999]}, 400), ({"max_tokens": 0}, 422), ({"prompt": "가" * 2000}, 400),
     ({"model": "x"}, 404),
     ({"logit_bias": {"99999": 1}}, 400), ({"logprobs": 99}, 422),
@@ -106,7 +106,7 @@ def test_embeddings(client: openai.OpenAI, url: str, loaded: Model):
     plain = httpx.post(f"{url}/v1/embeddings", json={"input": texts[0], "encoding_format": "float"}).json()
     assert plain["data"][0]["embedding"] == pytest.approx(vectors[0].tolist(), abs=1e-4)
     assert plain["usage"]["prompt_tokens"] == len(loaded.codec.encode(TEXT))
-    assert httpx.post(f"{url}/v1/embeddings", json={"input": "가", "dimensions": 8}).status_code == 422
+    assert httpx.post(f"{url}/v1/embeddings", json={"input": "가", "dimensions": 8}).status_code == 400
     assert httpx.post(f"{url}/v1/embeddings", json={"input": "가" * 2000}).status_code == 400
 
 

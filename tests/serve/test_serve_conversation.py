@@ -14,7 +14,7 @@ ROUND = [("user", "오늘은 날씨가 좋습니다."), ("assistant", "나는 �
 
 def prompt(loaded: Model, turns: list[tuple[str, str]], max_tokens: int | None = None) -> Prompt:
     messages = [{"role": role, "content": content} for role, content in turns]
-    return Prompter(loaded, 128).prompt(ChatAsk(messages, options=Options(max_tokens=max_tokens)))
+    return Prompter(loaded, 128, "k").prompt(ChatAsk(messages, options=Options(max_tokens=max_tokens)))
 
 
 def test_a_short_conversation_is_kept_whole(loaded: Model):
@@ -77,4 +77,4 @@ def test_turn_markers_in_a_message_are_only_text(loaded: Model):
 def test_an_image_is_refused_by_name(loaded: Model):
     image = [{"type": "image_url", "image_url": {"url": "data:,"}}]
     with pytest.raises(BadRequestError, match="message 1 has a part of type image_url"):
-        Prompter(loaded, 128).prompt(ChatAsk([{"role": "user", "content": image}]))
+        Prompter(loaded, 128, "k").prompt(ChatAsk([{"role": "user", "content": image}]))

@@ -45,7 +45,7 @@ class LocalService:
         self.engines = dict(engines)
         self._voices: dict[str, _Voice] = {}
         for name, engine in self.engines.items():
-            prompter = Prompter(engine.model, engine.context)
+            prompter = Prompter(engine.model, engine.context, name)
             template = prompter.template
             served = ServedModel(name, engine.context, about(engine.model), reasoning=prompter.reasoning,
                                  default_reasoning=template.default_reasoning if template else None,

@@ -43,13 +43,13 @@ class Prompter:
     """How conversations with one model are written.
 
     A checkpoint's own template comes first, then its family's; a model that was trained here and has neither writes
-    turns by its codec.
+    turns by its codec. name: what clients call the model.
     """
 
-    def __init__(self, model: Model, context: int) -> None:
-        self.model, self.context = model, context
+    def __init__(self, model: Model, context: int, name: str) -> None:
+        self.model, self.context, self.name = model, context, name
         if model.tokenizer is None:
-            raise DokjaError(f"{model.spec.name} came without a tokenizer.json: put one beside its weights to serve it")
+            raise DokjaError(f"{name} came without a tokenizer.json: put one beside its weights to serve it")
         self.tokenizer: Tokenizer = model.tokenizer
         self._plain = Tokenizer.from_str(model.tokenizer.to_str())
         self._plain.encode_special_tokens = True
@@ -73,11 +73,11 @@ class Prompter:
 
     def prompt(self, ask: ChatAsk) -> Prompt:
         """The prompt of a conversation; BadRequestError for one that the model cannot read."""
-        _text_only(ask.messages, self.model.spec.name)
+        _text_only(ask.messages, self.name)
         if self.pocket:
             return self._pocket(ask)
         if self.template is None:
-            raise BadRequestError(f"{self.model.spec.name} has no chat template: use /v1/completions with a text",
+            raise BadRequestError(f"{self.name} has no chat template: use /v1/completions with a text",
                                   code="no_chat_template")
         template, value = self.template, self.switch(ask.reasoning)
         tools = [] if ask.tool_choice == "none" else list(ask.tools)
@@ -111,17 +111,17 @@ class Prompter:
         if value in ("on", "high") and set(self.reasoning) & {"on", "high"}:
             return "on" if "on" in self.reasoning else "high"
         has = f"has {', '.join(self.reasoning)}" if self.reasoning else "has no reasoning to switch"
-        raise BadRequestError(f"reasoning {wanted!r} is not known to {self.model.spec.name}, which {has}",
+        raise BadRequestError(f"reasoning {wanted!r} is not known to {self.name}, which {has}",
                               param="reasoning", code="unsupported_value")
 
     def _pocket(self, ask: ChatAsk) -> Prompt:
         self.switch(ask.reasoning)
         if ask.tools and ask.tool_choice != "none":
-            raise BadRequestError(f"{self.model.spec.name} takes no tools: leave them out", param="tools",
+            raise BadRequestError(f"{self.name} takes no tools: leave them out", param="tools",
                                   code="unsupported_parameter")
         turns = _checked(lambda: even(ask.messages, developer=False))
         if wrong := next((turn["role"] for turn in turns if turn["role"] == "tool" or "tool_calls" in turn), None):
-            raise BadRequestError(f"{self.model.spec.name} takes no tools: leave out the {wrong}'s message",
+            raise BadRequestError(f"{self.name} takes no tools: leave out the {wrong}'s message",
                                   param="messages")
         last = turns[-1]
         if last["role"] != "user" or not last["content"].strip():

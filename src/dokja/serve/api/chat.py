@@ -11,17 +11,16 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from ..service import Answer, Content, End, Piece, Reasoning, ToolCallDelta
 from .answers import Gathered, event, finished, gather, merged, streamed
-from .chat_schema import ChatChunk, ChatCompletion, ChatRequest
+from .chat_schema import ChatCompletion, ChatRequest
 from .context import Context
-from .shapes import ERRORS, MARK, NOTICE, logprob_body, now, prompt_logprobs_body, total, usage_body
+from .shapes import ERRORS, EVENTS, MARK, NOTICE, logprob_body, now, prompt_logprobs_body, total, usage_body
 
 router = APIRouter(tags=["OpenAI"])
 
 
 @router.post("/v1/chat/completions", response_model=None, responses={
     **ERRORS, 200: {"model": ChatCompletion, "description": "An answer, whole or streamed",
-                    "content": {"text/event-stream": {"schema": {"type": "string", "description":
-                                                                 f"Chunks: {ChatChunk.__doc__}"}}}}})
+                    "content": EVENTS}})
 async def chat(body: ChatRequest, request: Request) -> JSONResponse | StreamingResponse:
     """Answer a conversation."""
     context = Context.of(request)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..errors import BadRequestError
 from ..service import ChatAsk, ToolChoice
-from .fields import Format, Sampling, StreamOptions, Text
+from .fields import Format, OfFunctions, Sampling, StreamOptions, Text
 from .shapes import ContentLogprobs, Notice, PromptLogprob, UsageBody
 
 EFFORTS = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
@@ -64,8 +64,7 @@ class Function(BaseModel):
     strict: bool | None = None
 
 
-class Tool(BaseModel):
-    type: Literal["function"]
+class Tool(OfFunctions):
     function: Function
 
 
@@ -73,8 +72,8 @@ class FunctionName(BaseModel):
     name: ToolName
 
 
-class NamedTool(BaseModel):
-    type: Literal["function"]
+class NamedTool(OfFunctions):
+    field: ClassVar[str] = "tool_choice"
     function: FunctionName
 
 
@@ -103,6 +102,14 @@ class ChatRequest(Sampling):
 
     model_config = ConfigDict(json_schema_extra={"examples": [
         {"messages": [{"role": "user", "content": "안녕하세요?"}], "temperature": 0, "max_tokens": 20}]})
+    refused: ClassVar[Mapping[str, str]] = {
+        "audio": "models write text only, leave it out",
+        "functions": "send them as tools",
+        "function_call": "send it as tool_choice",
+        "web_search_options": "nothing is looked up, send what the model is to know in messages",
+        "verbosity": "say in the system message how long an answer should be",
+        "moderation": "leave it out",
+    }
     model: str | None = Field(default=None, description="One of /v1/models; the default without it.")
     messages: list[ChatMessage] = Field(min_length=1, max_length=10_000)
     tools: list[Tool] | None = Field(default=None, max_length=1000)
@@ -120,7 +127,7 @@ class ChatRequest(Sampling):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: Format | None = None
-    modalities: list[Literal["text"]] | None = None
+    modalities: list[str] | None = Field(default=None, description="text, the only one that models write.")
     # Sent by habit; they change nothing here.
     user: str | None = None
     metadata: dict[str, Any] | None = None
@@ -129,9 +136,14 @@ class ChatRequest(Sampling):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
+    prediction: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _top(self) -> ChatRequest:
+        if other := next((kind for kind in self.modalities or () if kind != "text"), None):
+            raise BadRequestError(f"modalities has {other[:64]!r}, and models here write text only: leave it out",
+                                  param="modalities", code="unsupported_value")
         if self.top_logprobs and not self.logprobs:
             raise ValueError("top_logprobs needs logprobs")
         return self
@@ -188,31 +200,3 @@ class ChatCompletion(BaseModel):
     seed: int = Field(description="With it, the same request gives the same answer.")
     notice: Notice
     prompt_logprobs: list[dict[str, PromptLogprob] | None] | None = None
-
-
-class ChunkDelta(BaseModel):
-    role: Literal["assistant"] | None = None
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-
-
-class ChunkChoice(BaseModel):
-    index: int
-    delta: ChunkDelta
-    logprobs: ContentLogprobs | None
-    finish_reason: Literal["stop", "length", "tool_calls"] | None
-
-
-class ChatChunk(BaseModel):
-    """One `data:` line of a streamed answer; the first and the one with the finish_reason have the notice."""
-
-    id: str
-    object: Literal["chat.completion.chunk"]
-    created: int
-    model: str
-    seed: int
-    choices: list[ChunkChoice]
-    usage: UsageBody | None = None
-    notice: Notice | None = None

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..errors import BadRequestError
 from ..service import Answer, CompletionAsk, Content, End, Options, TokenText
 from .answers import Gathered, event, finished, gather, merged, streamed
 from .context import Context
 from .fields import Format, Sampling, StreamOptions, Text, TokenId
-from .shapes import ERRORS, MARK, NOTICE, Notice, PromptLogprob, UsageBody, now, prompt_logprobs_body, total, usage_body
+from .shapes import (
+    ERRORS,
+    EVENTS,
+    MARK,
+    NOTICE,
+    Notice,
+    PromptLogprob,
+    UsageBody,
+    now,
+    prompt_logprobs_body,
+    total,
+    usage_body,
+)
 
 router = APIRouter(tags=["OpenAI"])
 Ids = Annotated[list[TokenId], Field(min_length=1, max_length=4_000_000)]
@@ -24,6 +37,7 @@ class CompletionRequest(Sampling):
     """The body of POST /v1/completions."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"prompt": "오늘은 날씨가", "max_tokens": 8}]})
+    refused: ClassVar[Mapping[str, str]] = {"suffix": "models go on with a text and fill no gaps, leave it out"}
     model: str | None = None
     prompt: Text | Ids | Annotated[list[Text], Field(min_length=1, max_length=1024)] | Annotated[
         list[Ids], Field(min_length=1, max_length=1024)]
@@ -34,14 +48,16 @@ class CompletionRequest(Sampling):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: Format | None = None
-    best_of: Literal[1] | None = Field(default=None, description="More than 1 is not offered.")
-    suffix: None = Field(default=None, description="Not offered: the models go on with a text, they do not fill gaps.")
+    best_of: int | None = Field(default=None, ge=1, le=128, description="More than n is not offered.")
     user: str | None = None
 
     @model_validator(mode="after")
     def _sensible(self) -> CompletionRequest:
         if self.max_tokens == 0 and not self.echo:
             raise ValueError("max_tokens is 0, so there is nothing to give back without echo")
+        if (self.best_of or 1) > (self.n or 1):
+            raise BadRequestError("best_of is over n, and choosing among answers is not offered here: ask for n "
+                                  "answers with logprobs and choose", param="best_of", code="unsupported_value")
         return self
 
     def _format(self) -> Format | None:
@@ -96,7 +112,7 @@ class _One:
 
 @router.post("/v1/completions", response_model=None, responses={
     **ERRORS, 200: {"model": Completion, "description": "The text that follows, whole or streamed",
-                    "content": {"text/event-stream": {"schema": {"type": "string"}}}}})
+                    "content": EVENTS}})
 async def completions(body: CompletionRequest, request: Request) -> JSONResponse | StreamingResponse:
     """Go on with a text."""
     context = Context.of(request)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -24,12 +25,12 @@ class EmbeddingRequest(Strict):
     """The body of POST /v1/embeddings."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["책은 책상 위에 있습니다."]}]})
+    refused: ClassVar[Mapping[str, str]] = {"dimensions": "these models were not trained to be cut short, leave it out"}
     model: str | None = None
     input: Line | Ids | Annotated[list[Line], Field(min_length=1, max_length=2048)] | Annotated[
         list[Ids], Field(min_length=1, max_length=2048)]
     encoding_format: Literal["float", "base64"] | None = Field(
         default=None, description="base64: of float32, little-endian.")
-    dimensions: None = Field(default=None, description="Not offered: these models were not trained to be cut short.")
     user: str | None = None
 
 

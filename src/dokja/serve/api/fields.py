@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,14 +21,47 @@ LONGEST_WAIT = 24 * 3600.0  # seconds
 
 
 class Strict(BaseModel):
-    """A request: an unknown field is refused, since a setting that is ignored misleads."""
+    """A request: an unknown field is refused, since a setting that is ignored misleads.
+
+    refused: what OpenAI's clients know and nobody has here, each with what to do instead; null and false pass.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    refused: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _offered(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        for name in cls.refused.keys() & data.keys():
+            if data[name] is not None and data[name] is not False:
+                raise BadRequestError(f"{name} is not offered here: {cls.refused[name]}", param=name,
+                                      code="unsupported_parameter")
+        return {name: value for name, value in data.items() if name not in cls.refused}
+
+
+class OfFunctions(BaseModel):
+    """A tool, or the choice of one; functions are the only kind. field: where it stands."""
+
+    field: ClassVar[str] = "tools"
+    type: Literal["function"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _function(cls, data: Any) -> Any:
+        kind = data.get("type") if isinstance(data, dict) else None
+        if isinstance(kind, str) and kind != "function":
+            raise BadRequestError(f"{cls.field} has one of type {kind[:64]!r}, and only functions, which the client "
+                                  "runs itself, are offered here: leave it out", param=cls.field,
+                                  code="unsupported_value")
+        return data
 
 
 class StreamOptions(Strict):
     """What a stream also tells."""
 
+    refused: ClassVar[Mapping[str, str]] = {"include_obfuscation": "leave it out"}
     include_usage: bool = Field(default=False, description="A last chunk with the usage and no choices.")
 
 

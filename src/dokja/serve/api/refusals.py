@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -50,20 +52,38 @@ def _answer(error: RequestError) -> JSONResponse:
 
 
 def _told(error: RequestValidationError) -> RequestError:
-    """The first thing that is wrong with a body, in one sentence."""
+    """What is wrong with a body, in one sentence: of several things the innermost.
+
+    A field that may be a text or a list brings an error for either, with names of types in its place.
+    """
     errors = error.errors()
     unknown = next((one for one in errors if one["type"] == "extra_forbidden"), None)
     if unknown is not None:
-        name = _place(unknown["loc"])
-        return BadRequestError(f"unknown parameter {name!r}", param=name, code="unknown_parameter")
-    first = errors[0]
-    if first["type"] == "json_invalid":
-        return BadRequestError(f"the body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}",
+        name = _place(unknown["loc"], error.body)
+        return BadRequestError(f"unknown parameter {name!r}: leave it out", param=name, code="unknown_parameter")
+    if errors[0]["type"] == "json_invalid":
+        return BadRequestError(f"the body is not JSON: {errors[0].get('ctx', {}).get('error', errors[0]['msg'])}",
                                code="invalid_json")
-    where = _place(first["loc"])
-    return MalformedError(f"{where}: {first['msg'].removeprefix('Value error, ')}", param=where)
+    meant = [one for one in errors if not one["type"].endswith("_type")] or errors
+    chosen = max(meant, key=lambda one: len(_path(one["loc"], error.body)))
+    where = _place(chosen["loc"], error.body)
+    return MalformedError(f"{where}: {chosen['msg'].removeprefix('Value error, ')}", param=where)
 
 
-def _place(loc: tuple[int | str, ...]) -> str:
-    parts = [str(part) for part in loc if part != "body"][:_DEEPEST]
-    return ".".join(parts) or "body"
+def _path(loc: Sequence[int | str], body: Any) -> list[str]:
+    """The keys and indices of a place that the body has, and at its end one that it lacks."""
+    path = []
+    for at, part in enumerate(loc[1:], start=2):
+        if isinstance(body, dict) and part in body:
+            path.append(str(part))
+            body = body[part]
+        elif isinstance(body, list) and isinstance(part, int) and part < len(body):
+            path.append(str(part))
+            body = body[part]
+        elif isinstance(body, dict) and at == len(loc) and part != "[key]":
+            path.append(str(part))
+    return path
+
+
+def _place(loc: Sequence[int | str], body: Any) -> str:
+    return ".".join(_path(loc, body)[:_DEEPEST]) or "body"

@@ -16,14 +16,14 @@ from .chat_schema import asked
 from .context import Context
 from .responses_items import Items
 from .responses_schema import ResponseBody, ResponsesRequest
-from .shapes import ERRORS, MARK, NOTICE, now
+from .shapes import ERRORS, EVENTS, MARK, NOTICE, now
 
 router = APIRouter(tags=["OpenAI"])
 
 
 @router.post("/v1/responses", response_model=None, responses={
     **ERRORS, 200: {"model": ResponseBody, "description": "A response, whole or as events",
-                    "content": {"text/event-stream": {"schema": {"type": "string"}}}}})
+                    "content": EVENTS}})
 async def responses(body: ResponsesRequest, request: Request) -> JSONResponse | StreamingResponse:
     """Answer a text or a conversation."""
     context = Context.of(request)

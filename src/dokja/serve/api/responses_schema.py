@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from ..engine.types import Grammar
 from .chat_schema import EFFORTS, CallBody, CalledFunction, ChatMessage, Function, FunctionName, NamedTool, Part, Tool
 from .chat_schema import ToolName as Name
-from .fields import Format, JsonObjectFormat, JsonSchema, JsonSchemaFormat, Sampling, Strict, Text, TextFormat
+from .fields import (
+    Format,
+    JsonObjectFormat,
+    JsonSchema,
+    JsonSchemaFormat,
+    OfFunctions,
+    Sampling,
+    StreamOptions,
+    Strict,
+    Text,
+    TextFormat,
+)
 from .shapes import Notice
 
 
@@ -50,16 +61,27 @@ class InputReasoning(BaseModel):
     content: list[Part] | None = None
 
 
-class FunctionTool(BaseModel):
-    type: Literal["function"]
+def _kind(item: Any) -> Any:
+    return item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", None)
+
+
+Item = Annotated[
+    Annotated[InputMessage, Tag("message")] | Annotated[InputCall, Tag("function_call")]
+    | Annotated[InputOutput, Tag("function_call_output")] | Annotated[InputReasoning, Tag("reasoning")],
+    Discriminator(_kind, custom_error_type="item", custom_error_message=(
+        "an item of another type is not read here, give those of type message, function_call, function_call_output and "
+        "reasoning"))]
+
+
+class FunctionTool(OfFunctions):
     name: Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class FunctionChoice(BaseModel):
-    type: Literal["function"]
+class FunctionChoice(OfFunctions):
+    field: ClassVar[str] = "tool_choice"
     name: Name
 
 
@@ -75,23 +97,38 @@ class SchemaFormat(BaseModel):
 
 
 class TextSettings(Strict):
+    refused: ClassVar[Mapping[str, str]] = {"verbosity": "say in instructions how long an answer should be"}
     format: Annotated[TextFormat | JsonObjectFormat | SchemaFormat, Field(discriminator="type")] | None = None
 
 
 class ReasoningSettings(Strict):
     effort: EFFORTS | None = None
+    # The reasoning is given whole, which holds what a summary would.
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+_UNSTORED = "responses are not stored, so send the whole conversation as input"
 
 
 class ResponsesRequest(Sampling):
     """The body of POST /v1/responses. Responses are not stored."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": "안녕하세요?", "max_output_tokens": 20}]})
+    refused: ClassVar[Mapping[str, str]] = {
+        "previous_response_id": _UNSTORED,
+        "conversation": _UNSTORED,
+        "store": "responses are never stored, leave it out or set it to false",
+        "background": "wait for the response, or stream it",
+        "prompt": "send its text as instructions and input",
+        "moderation": "leave it out",
+    }
     model: str | None = None
-    input: Text | Annotated[list[InputMessage | InputCall | InputOutput | InputReasoning],
-                            Field(min_length=1, max_length=10_000)]
+    input: Text | Annotated[list[Item], Field(min_length=1, max_length=10_000)]
     instructions: str | None = None
     max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     stream: bool | None = None
+    stream_options: StreamOptions | None = None
     tools: list[FunctionTool] | None = Field(default=None, max_length=1000)
     tool_choice: Literal["none", "auto", "required"] | FunctionChoice | None = None
     parallel_tool_calls: bool | None = None
@@ -99,21 +136,22 @@ class ResponsesRequest(Sampling):
     reasoning: ReasoningSettings | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    include: list[Literal["message.output_text.logprobs"]] | None = None
+    include: list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None = Field(
+        default=None, description="The reasoning is always there, and never encrypted.")
     truncation: Literal["auto", "disabled"] | None = Field(default=None, description="auto: the oldest messages go.")
-    previous_response_id: None = Field(
-        default=None, description="Not offered, since responses are not stored: send the conversation as input.")
-    store: Literal[False] | None = Field(default=None, description="Responses are never stored.")
-    background: Literal[False] | None = None
     metadata: dict[str, Any] | None = None
     user: str | None = None
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
+    max_tool_calls: int | None = None  # of tools that a server runs itself
 
     @property
     def wanted_logprobs(self) -> int | None:
-        return self.top_logprobs if self.top_logprobs is not None else 0 if self.include else None
+        given = "message.output_text.logprobs" in (self.include or ())
+        return self.top_logprobs if self.top_logprobs is not None else 0 if given else None
 
     def _format(self) -> Format | None:
         match self.text.format if self.text else None:

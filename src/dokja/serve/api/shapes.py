@@ -80,6 +80,10 @@ class PromptLogprob(BaseModel):
     decoded_token: str
 
 
+# A streamed answer, told event by event, as readers of a schema for text/event-stream take it.
+EVENTS = {"text/event-stream": {"schema": {
+    "type": "object", "required": ["data"], "description": "One event; data is a chunk as JSON, or [DONE].",
+    "properties": {"data": {"type": "string"}, "event": {"type": "string"}}}}}
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": said} for status, said in {
         400: "Not JSON, or asked for what cannot be done", 401: "No API key, or a wrong one", 404: "Unknown model",
