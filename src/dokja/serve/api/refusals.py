@@ -74,10 +74,8 @@ def _path(loc: Sequence[int | str], body: Any) -> list[str]:
     """The keys and indices of a place that the body has, and at its end one that it lacks."""
     path = []
     for at, part in enumerate(loc[1:], start=2):
-        if isinstance(body, dict) and part in body:
-            path.append(str(part))
-            body = body[part]
-        elif isinstance(body, list) and isinstance(part, int) and part < len(body):
+        listed = isinstance(body, list) and isinstance(part, int) and part < len(body)
+        if listed or (isinstance(body, dict) and part in body):
             path.append(str(part))
             body = body[part]
         elif isinstance(body, dict) and at == len(loc) and part != "[key]":
