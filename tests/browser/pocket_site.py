@@ -2,7 +2,8 @@
 
     python pocket_site.py DATABASE [MODEL ...]
 
-Prints its address. POST /test/playing and /test/finished choose which season is on the board.
+Prints its address. Keys are asked for where a file DATABASE.keys has some.
+POST /test/playing and /test/finished choose which season is on the board.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from pocket_models import make_model
 from scripted import Script
 
 from dokja.models.model import Model
-from dokja.serve import LocalService, create_app, serve, start
+from dokja.serve import LocalService, Settings, create_app, serve, start
+from dokja.serve.api import read_keys
 from dokja.serve.engine.types import Request
 
 THOUGHT = "무엇을 묻는지 먼저 생각해 봅니다."
@@ -58,7 +60,9 @@ def main() -> None:
     engines = {"k-exaone": Fixed(scripted, TEXT), **running.engines, "exaone-4": Thinking(thinking)}
     service = LocalService({name: engines[name] for name in names or engines})
     season = {"playing": False}
-    app = create_app(service, lambda: board(**season), database=database)
+    file = Path(f"{database}.keys")
+    settings = Settings(keys=read_keys(file, {}) if file.exists() else ())
+    app = create_app(service, lambda: board(**season), settings=settings, database=database)
 
     @app.post("/test/{state}")
     def choose(state: str) -> None:

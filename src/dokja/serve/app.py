@@ -43,7 +43,7 @@ def create_app(service: Service | None, board: Callable[[], dict[str, Any] | Non
             database = str(Path(folder.name) / "serve.sqlite")
         store = Store(database)
         ending.callback(store.close)
-        desk = add_pages(app, measured, store, board, title)
+        desk = add_pages(app, measured, store, board, title, settings)
         if desk is not None:
             ending.push_async_callback(desk.close)  # first of all: it keeps what the service has written
     return app

@@ -11,6 +11,7 @@ from ..service import Service
 from . import chat, completions, embeddings, models, responses, system, tokens
 from .gate import Gate
 from .keys import Key, read_keys
+from .limits import LimitError, Limits
 from .logs import log_json
 from .metrics import Measured, Metrics
 from .refusals import add_refusals
@@ -27,8 +28,9 @@ def add_api(app: FastAPI, service: Service | None, board: Callable[[], dict[str,
     for part in (chat, completions, responses, embeddings, models, tokens, system):
         app.include_router(part.router)
     add_refusals(app)
-    app.add_middleware(Gate, settings=settings, metrics=metrics)
+    app.state.limits = Limits(settings)
+    app.add_middleware(Gate, settings=settings, limits=app.state.limits, metrics=metrics)
     return measured
 
 
-__all__ = ["Key", "Settings", "add_api", "log_json", "read_keys"]
+__all__ = ["Key", "LimitError", "Limits", "Settings", "add_api", "log_json", "read_keys"]

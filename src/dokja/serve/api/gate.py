@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 import uuid
@@ -12,24 +11,23 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import BusyError, MediaTypeError, RequestError, TooLargeError, UnauthorizedError
+from ..errors import MediaTypeError, RequestError, TooLargeError, UnauthorizedError
 from .answers import error_body
 from .context import NOTES, REQUEST_ID
 from .keys import Bucket, Key, find_key
+from .limits import LimitError, Limits
 from .logs import requests as log
 from .metrics import Metrics
 from .settings import Settings
 
 _GUARDED = ("/v1/", "/tokenize", "/detokenize")
-_MOST_CLIENTS = 10_000  # buckets of addresses that are kept
 
 
 class Gate:
     """ASGI middleware around the API; pages and their sockets pass untouched but for the id."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
-        self._app, self._settings, self._metrics = app, settings, metrics
-        self._buckets: dict[tuple[str, str], Bucket] = {}
+    def __init__(self, app: ASGIApp, *, settings: Settings, limits: Limits, metrics: Metrics) -> None:
+        self._app, self._settings, self._limits, self._metrics = app, settings, limits, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,10 +66,10 @@ class Gate:
                 _require_json(headers)
                 key = self._key(headers)
                 notes["key"] = key.name if key else None
-                buckets = self._limits(key, scope, headers)
+                buckets = self._limits.take(key, (scope.get("client") or ("",))[0])
                 for kind, bucket in buckets.items():
                     more.update(bucket.headers(kind))
-            await self._app(scope, limited if guarded else receive, marked)
+            await self._app(scope, limited, marked)
         except RequestError as error:
             await _refuse(error, marked)
         finally:
@@ -93,30 +91,6 @@ class Gate:
                                     code="invalid_api_key")
         return key
 
-    def _limits(self, key: Key | None, scope: Scope, headers: Headers) -> dict[str, Bucket]:
-        """The buckets of whoever asks, with this request taken; BusyError where one is empty."""
-        who = key.digest.hex() if key else (scope.get("client") or ("",))[0]
-        buckets = {}
-        for kind, limit in (("requests", key.requests_a_minute if key else None),
-                            ("tokens", key.tokens_a_minute if key else None)):
-            limit = limit or getattr(self._settings, f"{kind}_a_minute")
-            if limit is not None:
-                buckets[kind] = self._bucket(who, kind, limit)
-        for kind, bucket in buckets.items():
-            if wait := bucket.wait(1):
-                told = {name: value for each, one in buckets.items() for name, value in one.headers(each).items()}
-                raise LimitError(f"this key may use {bucket.limit:,} {kind} a minute: try again in {math.ceil(wait)} "
-                                 "seconds", wait, told)
-        if "requests" in buckets:
-            buckets["requests"].take(1)
-        return buckets
-
-    def _bucket(self, who: str, kind: str, limit: int) -> Bucket:
-        bucket = self._buckets.setdefault((who, kind), Bucket(limit))
-        if len(self._buckets) > _MOST_CLIENTS:  # those that are full say nothing
-            self._buckets = {name: one for name, one in self._buckets.items() if one is bucket or one.level < one.limit}
-        return bucket
-
 
 def _require_json(headers: Headers) -> None:
     """A form or plain text is refused: a browser sends those to any address without asking."""
@@ -124,14 +98,6 @@ def _require_json(headers: Headers) -> None:
     if kind != "application/json" and not kind.endswith("+json"):
         raise MediaTypeError(f"the body is {kind[:100] or 'of no type'}: send JSON with the header Content-Type: "
                              "application/json", code="unsupported_media_type")
-
-
-class LimitError(BusyError):
-    """A key's limit is reached; wait: seconds."""
-
-    def __init__(self, message: str, wait: float, headers: dict[str, str]) -> None:
-        super().__init__(message, code="rate_limit_exceeded")
-        self.headers = {"Retry-After": str(math.ceil(wait)), **headers}
 
 
 def error_headers(error: RequestError) -> dict[str, str]:

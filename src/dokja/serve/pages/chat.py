@@ -13,6 +13,7 @@ from ..store import ChangedError, Conversation, GoneError, Message, Settings
 from . import turns
 from .card import ModelCard, known, pocket, team
 from .desk import Desk
+from .door import Allowance
 from .problems import reason, too_long
 from .shell import announce_language, box, composer, head, shortcuts, text, top_bar
 from .sidebar import Sidebar, heading
@@ -23,11 +24,12 @@ from .words import Lang, word
 class ChatPage:
     """One reader's view of one conversation; lives as long as the browser's page."""
 
-    def __init__(self, desk: Desk, visitor: str, title: str, lang: Lang) -> None:
+    def __init__(self, desk: Desk, visitor: str, allowance: Allowance, title: str, lang: Lang) -> None:
         # Kept, because a button that was clicked may be gone by the time its handler speaks to the browser.
         self.client = ui.context.client
         self.desk = desk
         self.visitor = visitor
+        self.allowance = allowance
         self.title = title
         self.lang: Lang = lang
         self.models = desk.service.models()
@@ -229,8 +231,10 @@ class ChatPage:
         self.editing = None
         try:
             too_long(question or "")
+            self.allowance.take()
             conversation = await self.desk.ask(self.visitor, self.conversation.id if self.conversation else None,
-                                               self.settings, self.messages, question=question, cut=cut)
+                                               self.settings, self.messages, question=question, cut=cut,
+                                               spend=self.allowance.spend)
             if self.conversation is None:
                 await self.load(conversation)
                 self.client.run_javascript(f"dokja.address('/c/{conversation}')")

@@ -13,6 +13,7 @@ from ..store import ChangedError, GoneError
 from . import turns
 from .card import in_short, team
 from .desk import Desk
+from .door import Allowance
 from .problems import reason, too_long
 from .round import SIDES, Round, Side
 from .shell import announce_language, box, composer, head, shortcuts, text, top_bar, under
@@ -28,10 +29,11 @@ CHOICES = ("left", "right", "tie", "bad")
 class ComparePage:
     """One reader's comparison; lives as long as the browser's page."""
 
-    def __init__(self, desk: Desk, visitor: str, title: str, lang: Lang) -> None:
+    def __init__(self, desk: Desk, visitor: str, allowance: Allowance, title: str, lang: Lang) -> None:
         self.client = ui.context.client
         self.desk = desk
         self.visitor = visitor
+        self.allowance = allowance
         self.title = title
         self.lang: Lang = lang
         self.models = desk.service.models()
@@ -180,7 +182,8 @@ class ComparePage:
         self.trouble = None
         try:
             too_long(question)
-            await self.desk.compare(self.visitor, asked, question)
+            self.allowance.take(len(SIDES))
+            await self.desk.compare(self.visitor, asked, question, spend=self.allowance.spend)
         except DokjaError as error:
             contexts = [self.models[name].context for name in asked.models.values() if name in self.models]
             self.trouble = reason(error, min(contexts, default=0))

@@ -38,10 +38,11 @@ class Desk:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, visitor: str, conversation: str | None, settings: Settings, shown: Sequence[Message], *,
-                  question: str | None, cut: Message | None = None) -> str:
+                  question: str | None, cut: Message | None = None, spend: Callable[[int], None] | None = None) -> str:
         """Begin an answer; the conversation's id, a new one's where `conversation` is None.
 
-        shown: the messages that the asker sees. cut: the one that goes first, with all after it. Raises RequestError
+        shown: the messages that the asker sees. cut: the one that goes first, with all after it. spend: called
+        with the tokens that it took. Raises RequestError
         (the question cannot be answered), ChangedError or GoneError; then nothing has changed.
         """
         kept = shown if cut is None else shown[:[message.id for message in shown].index(cut.id)]
@@ -62,12 +63,13 @@ class Desk:
         if (earlier := self.writings.get(conversation)) is not None:  # its message has just been cut
             earlier.stop()
         writing = self.writings[conversation] = Writing(answer)
-        self._spawn(self._write(conversation, messages[-1].id, writing))
+        self._spawn(self._write(conversation, messages[-1].id, writing, spend))
         await self.tell(conversation, "changed")
         await self.tell(visitor, "listed")
         return conversation
 
-    async def _write(self, conversation: str, message: str, writing: Writing) -> None:
+    async def _write(self, conversation: str, message: str, writing: Writing,
+                     spend: Callable[[int], None] | None) -> None:
         saved = time.monotonic()
 
         async def progress() -> None:
@@ -84,6 +86,8 @@ class Desk:
         finally:
             if self.writings.get(conversation) is writing:
                 del self.writings[conversation]
+            if spend is not None:
+                spend(writing.tokens)
         await self.tell(conversation, "changed")
 
     async def _save(self, message: str, writing: Writing) -> bool:
@@ -107,14 +111,15 @@ class Desk:
         kept = Round.kept(self.service, await asyncio.to_thread(self.store.round, visitor, round_id))
         return self._rounds.setdefault((visitor, round_id), kept)
 
-    async def compare(self, visitor: str, asked: Round, question: str) -> None:
+    async def compare(self, visitor: str, asked: Round, question: str, *,
+                      spend: Callable[[int], None] | None = None) -> None:
         """Begin both answers of a round and keep them when they have ended; raises what `Service.chat` raises."""
         await asked.ask(question)
         self.writings[asked.id] = asked
-        self._spawn(self._answer(visitor, asked))
+        self._spawn(self._answer(visitor, asked, spend))
         await self.tell(asked.id, "changed")
 
-    async def _answer(self, visitor: str, asked: Round) -> None:
+    async def _answer(self, visitor: str, asked: Round, spend: Callable[[int], None] | None) -> None:
         try:
             await asked.follow(lambda: self.tell(asked.id, "grows"))
             await asyncio.to_thread(self.store.vote, visitor=visitor, **asked.fields())
@@ -122,6 +127,8 @@ class Desk:
             log.exception("a round could not be kept")
         finally:
             del self.writings[asked.id]
+            if spend is not None:
+                spend(sum(answers[-1].tokens for answers in asked.answers.values()))
         await self.tell(asked.id, "changed")
 
     async def vote(self, visitor: str, voted: Round, choice: str, language: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import DokjaError
+from ..api import LimitError
 from ..errors import BadRequestError, BusyError
 
 LIMIT = 100_000  # characters of a message
@@ -18,6 +19,8 @@ def too_long(message: str) -> None:
 
 def reason(error: DokjaError, context: int) -> tuple[str, dict[str, Any]]:
     """What to say of an error; context: tokens that the model reads."""
+    if isinstance(error, LimitError):
+        return "limited", {"n": error.wait}
     if isinstance(error, BusyError):
         return "busy", {}
     if isinstance(error, BadRequestError):

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fastapi import Request
 from nicegui import Client, ui
 from nicegui.elements.mixins.text_element import TextElement
 
@@ -119,14 +120,36 @@ def announce_language(client: Client, lang: Lang, title: str) -> None:
     client.run_javascript(f"dokja.language({json.dumps(lang)}, {json.dumps(title)})")
 
 
-def nobody(title: str, lang: Lang) -> None:
-    """The page of a site that has no model yet."""
+def _reloading(title: str, lang: Lang) -> Callable[[], None]:
+    """A switch of the language for a page that holds nothing."""
     def switch() -> None:
         ui.run_javascript(f"dokja.language({json.dumps('en' if lang == 'ko' else 'ko')}, {json.dumps(title)}); "
                           "location.reload()")
 
+    return switch
+
+
+def locked(title: str, lang: Lang, here: str, request: Request) -> None:
+    """The page of a reader who has to give a key first."""
     head(lang)
-    top_bar(lang, "chat", switch)
+    top_bar(lang, here, _reloading(title, lang))
+    with box("main", "chat", id="main"), box("form", "card key", method="post", action="/key"):
+        text("h1", word("key_title", lang))
+        text("p", word("key_more", lang), "soft")
+        if "key" in request.query_params:
+            text("p", word("key_unknown", lang), "problem", role="alert")
+        box("input", type="hidden", name="to", value=request.url.path)
+        with box("label"):
+            text("span", word("key", lang))
+            box("input", type="password", name="key", required=True, autofocus=True, autocomplete="current-password",
+                maxlength=1000)
+        text("button", word("key_enter", lang), "main-button", type="submit")
+
+
+def nobody(title: str, lang: Lang) -> None:
+    """The page of a site that has no model yet."""
+    head(lang)
+    top_bar(lang, "chat", _reloading(title, lang))
     with box("main", "chat", id="main"), box("div", "empty"):
         text("h1", word("no_model", lang))
         text("p", word("no_model_more", lang), "soft")

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import nicegui
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Form, Request, Response
 from nicegui import ui
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import UnknownError
+from ..api import Settings
+from ..errors import UnauthorizedError, UnknownError
 from ..service import Service
 from ..store import GoneError, Store
 from .board import BoardPage
 from .chat import ChatPage
 from .compare import ComparePage
 from .desk import Desk
+from .door import Door
 from .export import as_json, as_markdown
-from .shell import nobody, reader_language
+from .shell import locked, nobody, reader_language
 from .visitor import KnowVisitors, visitor
 
 _SITE = "dokja.site"  # where a request's scope holds its Site
@@ -30,24 +32,32 @@ _ICON = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect widt
 
 @dataclass(frozen=True)
 class Site:
-    """What the pages of one app show; desk None: no model yet."""
+    """What the pages of one app show, and to whom; desk None: no model yet."""
 
     desk: Desk | None
+    door: Door
     board: Callable[[], Mapping[str, Any] | None]
     title: str
 
 
 def add_pages(app: FastAPI, service: Service | None, store: Store, board: Callable[[], Mapping[str, Any] | None],
-              title: str) -> Desk | None:
+              title: str, settings: Settings) -> Desk | None:
     """Mount the pages on `app`; the desk is to be closed before the service when the app ends.
 
     NiceGUI keeps its pages in one place per process, so each request carries the site it belongs to. Several apps may
     be made in a process, but only one at a time should serve pages.
     """
     desk = Desk(service, store) if service is not None else None
+    door = Door(settings, app.state.limits)
+
+    @app.post("/key", include_in_schema=False)
+    def enter(request: Request, key: Annotated[str, Form()] = "", to: Annotated[str, Form()] = "/") -> Response:
+        return door.enter(request, key, to)
 
     @app.get("/c/{conversation}/export.{kind}", include_in_schema=False)
     async def export(conversation: str, kind: Literal["json", "md"], request: Request) -> Response:
+        if door.allowance(request) is None:
+            raise UnauthorizedError("this server asks for a key: give it on the page first", code="invalid_api_key")
         try:
             found = await asyncio.to_thread(store.conversation, visitor(request.scope), conversation)
         except GoneError as error:
@@ -57,7 +67,7 @@ def add_pages(app: FastAPI, service: Service | None, store: Store, board: Callab
             "Content-Disposition": f'attachment; filename="dokja-{found[0].id[:8]}.{kind}"', "X-AI-Generated": "true",
             "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
 
-    app.add_middleware(_CarrySite, site=Site(desk, board, title))
+    app.add_middleware(_CarrySite, site=Site(desk, door, board, title))
     app.add_middleware(KnowVisitors)
     inner = nicegui.app
     inner.user_middleware.clear()  # what an earlier app in this process put there
@@ -94,8 +104,10 @@ async def _talk(request: Request, conversation: str | None) -> None:
     lang = reader_language(request.cookies, request.headers)
     if site.desk is None:
         nobody(site.title, lang)
+    elif (allowance := site.door.allowance(request)) is None:
+        locked(site.title, lang, "chat", request)
     else:
-        await ChatPage(site.desk, visitor(request.scope), site.title, lang).build(conversation)
+        await ChatPage(site.desk, visitor(request.scope), allowance, site.title, lang).build(conversation)
 
 
 @ui.page("/compare")
@@ -113,8 +125,10 @@ async def _judge(request: Request, round_id: str | None) -> None:
     lang = reader_language(request.cookies, request.headers)
     if site.desk is None:
         nobody(site.title, lang)
+    elif (allowance := site.door.allowance(request)) is None:
+        locked(site.title, lang, "compare", request)
     else:
-        await ComparePage(site.desk, visitor(request.scope), site.title, lang).build(round_id)
+        await ComparePage(site.desk, visitor(request.scope), allowance, site.title, lang).build(round_id)
 
 
 @ui.page("/board")

@@ -28,6 +28,7 @@ class Writing:
     reasoning: str = ""
     finish: str | None = None
     notices: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    tokens: int = 0  # of prompt and answer, once it has ended
 
     def stop(self) -> None:
         """End it where it is."""
@@ -48,7 +49,8 @@ class Writing:
                         self.content += text
                     case Reasoning(text):
                         self.reasoning += text
-                    case End(finish):
+                    case End(finish, usage):
+                        self.tokens = usage.prompt + usage.completion
                         self.finish = {"cancelled": "stopped", "deadline": "length"}.get(finish, finish)
                 pause = _FRAME * (1 + (len(self.content) + len(self.reasoning)) / 4000)
                 if (now := time.monotonic()) - shown > pause:
