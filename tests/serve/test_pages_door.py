@@ -64,6 +64,16 @@ def test_a_form_that_is_too_large_is_refused(url: str):
     assert "set-cookie" not in answer.headers
 
 
+@pytest.mark.parametrize(("headers", "status"), [
+    ({}, 200), ({"Origin": "HERE"}, 200), ({"Origin": "https://evil.example"}, 400), ({"Origin": "null"}, 400),
+    ({"Origin": "https://chat.example", "X-Forwarded-Host": "chat.example"}, 200),
+])
+def test_only_pages_of_this_server_open_a_socket(url: str, headers: dict[str, str], status: int):
+    headers = {name: value.replace("HERE", url) for name, value in headers.items()}
+    answer = httpx.get(f"{url}/_nicegui_ws/socket.io/?EIO=4&transport=polling", headers=headers)
+    assert answer.status_code == status
+
+
 def test_answers_on_pages_count_for_the_key():
     limits = Limits(Settings(keys=KEYS, tokens_a_minute=100))
     one, other = Allowance(limits, KEYS[0]), Allowance(limits, KEYS[1])

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import nicegui
 from fastapi import FastAPI, Form, Request, Response
@@ -69,12 +70,18 @@ def add_pages(app: FastAPI, service: Service | None, store: Store, board: Callab
 
     app.add_middleware(_CarrySite, site=Site(desk, door, board, title))
     app.add_middleware(KnowVisitors)
+    nicegui.core.sio.eio.cors_allowed_origins = _of_this_host  # NiceGUI itself lets every site open its sockets
     inner = nicegui.app
     inner.user_middleware.clear()  # what an earlier app in this process put there
     inner.middleware_stack = None
     ui.run_with(app, title=title, favicon=_ICON, dark=False, tailwind=False, reconnect_timeout=30.0,
                 show_welcome_message=False)
     return desk
+
+
+def _of_this_host(origin: str, environ: Mapping[str, str]) -> bool:
+    """Whether a page of this server opens the socket, by the host that its browser sees."""
+    return urlsplit(origin).netloc in (environ.get("HTTP_HOST"), environ.get("HTTP_X_FORWARDED_HOST"))
 
 
 class _CarrySite:
