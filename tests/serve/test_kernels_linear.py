@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -201,3 +204,24 @@ def test_older_processors_compute_the_same() -> None:
     assert sums("x86-64") == pytest.approx(here, rel=1e-5)
     if "avx2" in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
         assert sums("x86-64-v3") == pytest.approx(here, rel=1e-5)
+
+
+@needs_kernels
+def test_callers_at_once_and_forked_children_share_the_threads() -> None:
+    torch.manual_seed(0)
+    weights, x = Weights(torch.randn(1024, 640), None, "int8"), torch.randn(9, 640)
+    with threads(3):
+        alone = weights.linear(x)
+        with ThreadPoolExecutor(4) as callers:
+            found = list(callers.map(lambda _: weights.linear(x), range(200)))
+        assert all(one.equal(alone) for one in found)
+        child = os.fork()
+        if not child:  # what the parent's threads were doing is not there any more
+            os._exit(0 if weights.linear(x).equal(alone) else 1)
+        deadline = time.monotonic() + 20
+        while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if not ended[0]:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        assert ended == (child, 0)

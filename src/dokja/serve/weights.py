@@ -128,15 +128,15 @@ class Weights:
         held = [x for x in (self.packed, self.bias, *self.parts) if x is not None]
         return sum(x.numel() * x.element_size() for x in held)
 
-    def linear(self, x: Tensor) -> Tensor:
-        """x W^T + bias of [..., K]; [..., N] in float32."""
+    def linear(self, x: Tensor, room: Tensor | None = None) -> Tensor:
+        """x W^T + bias of [..., K]; [..., N] in float32, in the first rows of `room` [R, N] where that is given."""
         rows = x.reshape(-1, self.inputs).float().contiguous()
         if self.packed is None:
             matrix = self._float()
             each = [F.linear(row[None], matrix, self.bias) for row in rows]
             out = torch.cat(each) if each else rows.new_empty(0, self.outputs)
         else:
-            out = torch.empty(len(rows), self.outputs)
+            out = torch.empty(len(rows), self.outputs) if room is None else room[: len(rows)]
             native.call("linear", self.matrix, rows, self.inputs, len(rows), out, self.outputs)
         return out.view(*x.shape[:-1], self.outputs)
 

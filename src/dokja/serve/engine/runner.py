@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...models.decoder import Decoder
+from ..quantise import ServedLinear
 from .lora import Step
 from .paged import PagedCache, Places
 from .pages import Pages
@@ -22,6 +23,7 @@ class Runner:
         self.decoder, self.adapters = decoder.eval(), adapters
         self.cache = PagedCache(pages, context)
         self.trunk = Trunk(self.decoder, self.cache)
+        self._room = torch.empty(0, decoder.spec.vocab)
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> Tensor:
@@ -58,5 +60,12 @@ class Runner:
 
     @torch.inference_mode()
     def logits(self, state_NC: Tensor) -> Tensor:
-        """[N, V]."""
-        return self.decoder.read(state_NC)
+        """[N, V], until the next call."""
+        head, spec = self.decoder.head, self.decoder.spec
+        if not isinstance(head, ServedLinear) or head.weights.packed is None:
+            return self.decoder.read(state_NC)
+        # In memory that is kept: fresh pages for logits would cost as much as the head's arithmetic.
+        if len(self._room) < len(state_NC):
+            self._room = torch.empty(len(state_NC), spec.vocab)
+        logits = head.weights.linear(state_NC, self._room)
+        return logits if spec.logit_scale == 1.0 else logits.mul_(spec.logit_scale)

@@ -66,7 +66,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "scan": (_P, _P, _P, _I, _I, _P, _P, _N),
 }
 _HERE = Path(__file__).parent
-_HEADERS = (*(_HERE / name for name in ("packed.h", "dot.h", "amx.h", "linear.h", "attention.h", "paged.h")),
+_HEADERS = (*(_HERE / name for name in ("pool.h", "packed.h", "dot.h", "amx.h", "linear.h", "attention.h", "paged.h")),
             MODELS / "simd.h", MODELS / "norm.h")
 _SOURCES = ("linear.cpp", "experts.cpp", "attention.cpp", "layer.cpp", "sampling.cpp")
 KERNELS = KernelSet(_HERE, _SOURCES, _HEADERS, SIGNATURES, "serving")

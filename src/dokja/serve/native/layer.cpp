@@ -55,7 +55,7 @@ extern "C" int dokja_layer(const Layer* layer, int64_t count, const int64_t* row
   const int64_t qkv_size = heads_size + 2 * kv_size;
   float *qkv = keep<7>(count * qkv_size), *mixed = keep<8>(count * std::max(heads_size, size));
   const auto each = [&](auto f) {
-    parallel(count, count < 4 ? 1 : threads, [&](int64_t from, int64_t to, int) {
+    share(count, count < 4 ? 1 : threads, [&](int64_t from, int64_t to) {
       for (int64_t n = from; n < to; n++) f(n);
     });
   };

@@ -6,6 +6,7 @@
 namespace dokja {
 
 constexpr int64_t BLOCK = 128;  // rows at once, so that they stay in a near cache while the weights stream past
+constexpr int64_t SMALL = 1 << 15;  // bytes of weights that are read before a second thread has heard of them
 
 // Rows as a kind of matrix wants them: floats as they lie, or integers.
 struct Input {
@@ -19,7 +20,7 @@ struct Input {
   Input(const float* x, int64_t ld, int64_t count, const Matrix& m, float* memory, int threads)
       : x(x), ld(ld), count(count), rows(m.kind == FP32 ? 0 : count, m.inputs, memory) {
     if (m.kind == FP32) return;
-    parallel(count, count < 4 ? 1 : threads, [&](int64_t from, int64_t to, int) {
+    share(count, count < 4 ? 1 : threads, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; i++) rows.set(i, x + i * ld, m.inputs);
     });
   }
@@ -62,7 +63,8 @@ inline void panels(const Matrix& m, int64_t from, int64_t to, const Input& in, f
 }
 
 inline void multiply(const Matrix& m, const Input& in, float* out, int64_t ldo, int threads) {
-  parallel(m.panels(), threads, [&](int64_t from, int64_t to, int) {
+  const bool small = m.panels() * m.panel_bytes() < SMALL && in.count < 8;
+  share(m.panels(), small ? 1 : threads, [&](int64_t from, int64_t to) {
     panels(m, from, to, in, out, ldo);
 #ifdef DOKJA_VNNI
     _mm_sfence();  // what went past the cache is there before another thread reads it
@@ -104,7 +106,7 @@ inline void gated_mlp(const Matrix& gate_up, const Matrix& down, int64_t activat
     float* hidden = keep<2>(n * 2 * width);
     linear(gate_up, x + i * gate_up.inputs, gate_up.inputs, n, hidden, 2 * width, threads);
     // In place: a row's hidden states take the place of its gate.
-    parallel(n, n < 4 ? 1 : threads, [&](int64_t from, int64_t to, int) {
+    share(n, n < 4 ? 1 : threads, [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; r++) activate(hidden + r * 2 * width, width, activation, hidden + r * 2 * width);
     });
     linear(down, hidden, 2 * width, n, out + i * down.outputs, down.outputs, threads);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "../../models/native/simd.h"
+#include "pool.h"
 
 #ifdef __linux__
 #include <sys/mman.h>

@@ -67,10 +67,12 @@ inline bool paged_attention(const Paged& p, int threads) {
     const int64_t lanes = u.queries * u.heads;
     return Partial{at, at + lanes, at + 2 * lanes};
   };
+  // A thread is worth waking for a few thousand scores.
+  const int64_t pieces = work.back() * dim < (1 << 15) ? 1 : 8 * threads;
   const auto cut = [&](int t) {
-    return std::lower_bound(work.begin(), work.end(), work.back() * t / threads) - work.begin();
+    return std::lower_bound(work.begin(), work.end(), work.back() * t / pieces) - work.begin();
   };
-  parallel(threads, threads, [&](int64_t first, int64_t last, int) {
+  share(pieces, threads, [&](int64_t first, int64_t last) {
     for (int64_t i = cut((int)first); i < cut((int)last); i++) {
       const Unit& u = units[i];
       const float* lane[LANES];
@@ -87,7 +89,7 @@ inline bool paged_attention(const Paged& p, int threads) {
       attend(lanes, lane, from, to, keys, values, tables + rows[u.query] * table_width, u.low, u.end, scale, partial(u));
     }
   });
-  parallel((int64_t)begins.size() - 1, threads, [&](int64_t first, int64_t last, int) {
+  share((int64_t)begins.size() - 1, pieces == 1 ? 1 : threads, [&](int64_t first, int64_t last) {
     for (int64_t b = first; b < last; b++) {
       const Unit& u = units[begins[b]];
       const Partial whole = partial(u);

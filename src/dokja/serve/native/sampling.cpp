@@ -1,5 +1,5 @@
 // What the sampler reads of whole rows of logits: where they are large, and how much mass lies where.
-#include "../../models/native/simd.h"
+#include "packed.h"
 
 using namespace dokja;
 
@@ -25,7 +25,7 @@ static void forbid(float* x, const uint8_t* mask, int64_t n) {
 extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const float* temperature, int64_t count,
                           int64_t vocab, float* peaks, double* sums, int threads) {
   const int64_t blocks = (vocab + BLOCK - 1) / BLOCK;
-  parallel(count, threads, [&](int64_t from, int64_t to, int) {
+  share(count, threads, [&](int64_t from, int64_t to) {
     for (int64_t n = from; n < to; n++) {
       float* x = rows[n];
       if (masks[n]) forbid(x, masks[n], vocab);
