@@ -87,6 +87,11 @@ def test_pytorch_gives_the_same_within_rounding_and_keeps_rows_apart(kind: Kind,
     without_kernels(monkeypatch)
     plain = Weights(weight, bias, kind)
     assert plain.packed is None
+    if kind != "fp32":
+        rounded = quantise(weight, kind)
+        monkeypatch.undo()
+        assert all(a is b or a.equal(b) for a, b in zip(quantise(weight, kind), rounded, strict=True))
+        without_kernels(monkeypatch)
     assert error(plain.linear(x), out.double()) < 2e-4
     assert torch.equal(plain.linear(x)[2:5], plain.linear(x[2:5]))
     assert torch.allclose(plain.embed(torch.arange(5)), rows, rtol=1e-6, atol=1e-7)

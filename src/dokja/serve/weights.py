@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from itertools import product
 from typing import Literal
 
 import torch
@@ -26,14 +27,18 @@ def quantise(weight_NK: Tensor, kind: Literal["int8", "int4"]) -> tuple[Tensor, 
 
     int8: w = scale * (q - 128) in groups of 64 inputs; int4: w = scale * q + low, q in 0..15, in groups of 32.
     """
-    size = 64 if kind == "int8" else 32
-    inputs = weight_NK.shape[1]
+    size, (outputs, inputs) = 64 if kind == "int8" else 32, weight_NK.shape
+    if native.library() is not None:
+        q, scale = torch.empty(outputs, inputs, dtype=torch.uint8), torch.empty(outputs, -(-inputs // size)).bfloat16()
+        low = None if kind == "int8" else torch.empty_like(scale)
+        native.call("quantise", weight_NK.float().contiguous(), outputs, inputs, KINDS.index(kind), q, scale, low)
+        return q, scale, low
     grouped = F.pad(weight_NK.float(), (0, -inputs % size)).unflatten(-1, (-1, size))
     if kind == "int8":
         scale = (grouped.abs().amax(-1) / 127).bfloat16()
         whole = (grouped / _divisor(scale)).round_().clamp_(-127, 127) + 128
         return _bytes(whole, inputs), scale, None
-    scale, low = _fit(grouped)
+    scale, low = _fit(grouped.double())
     whole = ((grouped - low.float()[..., None]) / _divisor(scale)).round_().clamp_(0, 15)
     return _bytes(whole, inputs), scale, low
 
@@ -47,29 +52,22 @@ def _bytes(whole_NGS: Tensor, inputs: int) -> Tensor:
 
 
 def _fit(grouped_NGS: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and low of each group: of ranges that leave out some of the ends, the one with the least squared error
-    after a least-squares fit to the whole numbers that it gives."""
-    low, high = grouped_NGS.amin(-1, keepdim=True), grouped_NGS.amax(-1, keepdim=True)
-    centred = grouped_NGS - grouped_NGS.mean(-1, keepdim=True)
-    mean = grouped_NGS.mean(-1, keepdim=True)
-    best: tuple[Tensor, Tensor] | None = None
-    least = torch.zeros(())
-    for below in (1.0, 0.95, 0.9, 0.85):
-        for above in (1.0, 0.95, 0.9, 0.85):
-            step = ((high * above - low * below) / 15).clamp(min=1e-30)
-            whole = ((grouped_NGS - low * below) / step).round_().clamp_(0, 15)
-            around = whole - whole.mean(-1, keepdim=True)
-            scale = (around * centred).sum(-1, keepdim=True) / (around * around).sum(-1, keepdim=True).clamp(min=1e-9)
-            start = mean - scale * whole.mean(-1, keepdim=True)
-            error = (whole * scale + start - grouped_NGS).square().sum(-1, keepdim=True)
-            if best is None:
-                best, least = (scale, start), error
-            else:
-                better = error < least
-                best = torch.where(better, scale, best[0]), torch.where(better, start, best[1])
-                least = torch.minimum(error, least)
-    assert best is not None
-    return best[0][..., 0].bfloat16(), best[1][..., 0].bfloat16()
+    """Scale and low of each group: of ranges that leave out some of the ends, the one whose whole numbers, fitted by
+    least squares, err least."""
+    low, high, sum_x = grouped_NGS.amin(-1), grouped_NGS.amax(-1), grouped_NGS.sum(-1)
+    size, ends = grouped_NGS.shape[-1], (1.0, 0.95, 0.9, 0.85)
+    best, scale, start = torch.full_like(low, -1.0), torch.zeros_like(low), sum_x / size
+    for below, above in product(ends, ends):
+        step = ((high * above - low * below) / 15).clamp(min=1e-30)
+        whole = ((grouped_NGS - (low * below)[..., None]) / step[..., None]).round_().clamp_(0, 15)
+        sum_q, sum_qx = whole.sum(-1), (whole * grouped_NGS).sum(-1)
+        spread = ((whole * whole).sum(-1) - sum_q * sum_q / size).clamp(min=1e-9)
+        both = sum_qx - sum_q * sum_x / size
+        better = both * both / spread > best
+        best = torch.where(better, both * both / spread, best)
+        scale = torch.where(better, both / spread, scale)
+        start = torch.where(better, (sum_x - both / spread * sum_q) / size, start)
+    return scale.float().bfloat16(), start.float().bfloat16()
 
 
 def dequantise(q_NK: Tensor, scale_NG: Tensor, low_NG: Tensor | None) -> Tensor:

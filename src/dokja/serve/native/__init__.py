@@ -54,6 +54,7 @@ class Layer(ctypes.Structure):
 
 
 SIGNATURES: dict[str, tuple[type, ...]] = {
+    "quantise": (_P, _I, _I, _I, _P, _P, _P, _N),
     "pack": (_P, _P, _P, _I, _I, _P, _P, _N),
     "large_pages": (_P, _I, _N),
     "packed_bytes": (_P, _P, _N),
@@ -68,7 +69,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
 _HERE = Path(__file__).parent
 _HEADERS = (*(_HERE / name for name in ("pool.h", "packed.h", "dot.h", "amx.h", "linear.h", "attention.h", "paged.h")),
             MODELS / "simd.h", MODELS / "norm.h")
-_SOURCES = ("linear.cpp", "experts.cpp", "attention.cpp", "layer.cpp", "sampling.cpp")
+_SOURCES = ("linear.cpp", "experts.cpp", "attention.cpp", "layer.cpp", "quantise.cpp", "sampling.cpp")
 KERNELS = KernelSet(_HERE, _SOURCES, _HEADERS, SIGNATURES, "serving")
 
 
