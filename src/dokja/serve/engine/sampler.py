@@ -12,6 +12,7 @@ Shape letters: N rows, V vocabulary.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,11 +137,11 @@ def _heat(its: SamplingParams, vocab: int) -> float:
 
 def _choose(found: Scan, row: Row) -> int:
     its = row.sampling
-    if its.temperature <= 0 or not np.isfinite(found.peak):
-        return found.argmax()
+    if its.temperature <= 0 or not math.isfinite(found.x[found.best]):
+        return found.best
     temperature, at = max(its.temperature, COLDEST), uniform(its.seed, row.draw)
     if found.sums is not None and not np.isfinite(found.sums.sum()):
-        return found.argmax()  # the model gave no numbers
+        return found.best  # the model gave no numbers
     if 0 < its.top_k < len(found.x) or its.top_p < 1 or its.min_p > 0:
         ids, weights = _kept(its, found, temperature)
         return int(ids[_invert(np.cumsum(weights), at)])

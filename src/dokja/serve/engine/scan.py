@@ -22,21 +22,17 @@ Mask = NDArray[np.uint8]  # a bit an id, id i being bit i % 8 of byte i // 8; 1 
 
 @dataclass(frozen=True)
 class Scan:
-    """A row's logits [V], the largest of each block of BLOCK, and the blocks' sums of exp((x - peak) / temperature),
-    None where they were not asked for."""
+    """A row's logits [V], the first place of the largest, the largest of each block of BLOCK, and the blocks' sums of
+    exp((x - peak) / temperature), None where they were not asked for."""
 
     x: Floats
+    best: int
     peaks: Floats
     sums: Doubles | None
 
     @property
     def peak(self) -> float:
         return float(self.peaks.max())
-
-    def argmax(self) -> int:
-        """The largest logit's id, the lowest of several."""
-        begin = int(self.peaks.argmax()) * BLOCK
-        return begin + int(self.x[begin : begin + BLOCK].argmax())
 
     def at_least(self, threshold: float) -> Ints:
         """Ids whose logit is at least `threshold`, ascending."""
@@ -70,11 +66,12 @@ def scan(rows: Sequence[Floats], temperatures: Sequence[float], masks: Sequence[
     count, vocab = len(rows), len(rows[0])
     peaks = np.empty((count, -(-vocab // BLOCK)), np.float32)
     sums = np.empty(peaks.shape, np.float64)
+    best = np.empty(count, np.int64)
     heat = np.asarray(temperatures, np.float32)
     pointers = (ctypes.c_void_p * count)(*(row.ctypes.data for row in rows))
     forbidden = (ctypes.c_void_p * count)(*(None if mask is None else mask.ctypes.data for mask in masks))
-    native.call("scan", pointers, forbidden, heat.ctypes.data, count, vocab, peaks.ctypes.data, sums.ctypes.data)
-    return [Scan(rows[i], peaks[i], sums[i] if heat[i] > 0 else None) for i in range(count)]
+    native.call("scan", pointers, forbidden, heat.ctypes.data, count, vocab, best.ctypes.data, peaks.ctypes.data, sums.ctypes.data)
+    return [Scan(rows[i], first, peaks[i], sums[i] if heat[i] > 0 else None) for i, first in enumerate(best.tolist())]
 
 
 def _plain(row: Floats, temperature: float, mask: Mask | None) -> Scan:
@@ -85,6 +82,6 @@ def _plain(row: Floats, temperature: float, mask: Mask | None) -> Scan:
     blocks.view(-1)[: len(row)] = torch.from_numpy(row)
     peaks = blocks.amax(1)
     if temperature <= 0:
-        return Scan(row, peaks.numpy(), None)
+        return Scan(row, int(row.argmax()), peaks.numpy(), None)
     weights = blocks.sub_(peaks.max()).div_(temperature).exp_()
-    return Scan(row, peaks.numpy(), weights.sum(1).numpy().astype(np.float64))
+    return Scan(row, int(row.argmax()), peaks.numpy(), weights.sum(1).numpy().astype(np.float64))

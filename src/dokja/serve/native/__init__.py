@@ -64,7 +64,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "experts_packed": (_P,) * 8 + (_N,),
     "paged_attention": (_P, _N),
     "layer": (_P, _I, _P, _P, _P, _P, _N),
-    "scan": (_P, _P, _P, _I, _I, _P, _P, _N),
+    "scan": (_P, _P, _P, _I, _I, _P, _P, _P, _N),
 }
 _HERE = Path(__file__).parent
 _HEADERS = (*(_HERE / name for name in ("pool.h", "packed.h", "dot.h", "amx.h", "linear.h", "attention.h", "paged.h")),

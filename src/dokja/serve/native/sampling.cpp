@@ -19,11 +19,11 @@ static void forbid(float* x, const uint8_t* mask, int64_t n) {
   for (; i < n; i++) x[i] = mask[i / 8] >> i % 8 & 1 ? x[i] : -INFINITY;
 }
 
-// For each row: peaks[b], the largest of block b; and, where temperature > 0, sums[b], the block's share of
+// For each row: best, the first place of its largest; peaks[b], the largest of block b; and, where temperature > 0, sums[b], the block's share of
 // sum exp((x - largest) / temperature). Where there is a mask, it forbids before all else. Every row is one thread's, so
 // that nothing depends on the others.
 extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const float* temperature, int64_t count,
-                          int64_t vocab, float* peaks, double* sums, int threads) {
+                          int64_t vocab, int64_t* best, float* peaks, double* sums, int threads) {
   const int64_t blocks = (vocab + BLOCK - 1) / BLOCK;
   share(count, threads, [&](int64_t from, int64_t to) {
     for (int64_t n = from; n < to; n++) {
@@ -33,13 +33,19 @@ extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const
       std::fill(last, last + BLOCK, -INFINITY);
       std::copy(x + (blocks - 1) * BLOCK, x + vocab, last);
       float largest = -INFINITY;
+      int64_t block = 0;
       for (int64_t b = 0; b < blocks; b++) {
         const float* p = b + 1 < blocks ? x + b * BLOCK : last;
         Vec m = load(p);
         for (int64_t i = W; i < BLOCK; i += W) m = max(m, load(p + i));
         peaks[n * blocks + b] = max(m);
-        largest = std::max(largest, peaks[n * blocks + b]);
+        if (peaks[n * blocks + b] > largest) {
+          largest = peaks[n * blocks + b];
+          block = b;
+        }
       }
+      best[n] = block * BLOCK;
+      while (best[n] + 1 < std::min(vocab, (block + 1) * BLOCK) && x[best[n]] != largest) best[n]++;
       if (!(temperature[n] > 0)) continue;
       const float sharpness = 1.0f / temperature[n];
       for (int64_t b = 0; b < blocks; b++) {
