@@ -70,7 +70,8 @@ def scan(rows: Sequence[Floats], temperatures: Sequence[float], masks: Sequence[
     heat = np.asarray(temperatures, np.float32)
     pointers = (ctypes.c_void_p * count)(*(row.ctypes.data for row in rows))
     forbidden = (ctypes.c_void_p * count)(*(None if mask is None else mask.ctypes.data for mask in masks))
-    native.call("scan", pointers, forbidden, heat.ctypes.data, count, vocab, best.ctypes.data, peaks.ctypes.data, sums.ctypes.data)
+    native.call("scan", pointers, forbidden, heat.ctypes.data, count, vocab,
+                best.ctypes.data, peaks.ctypes.data, sums.ctypes.data)
     return [Scan(rows[i], first, peaks[i], sums[i] if heat[i] > 0 else None) for i, first in enumerate(best.tolist())]
 
 
