@@ -14,11 +14,12 @@ from torch import Tensor
 
 from dokja.models.decoder import Decoder
 from dokja.serve.engine.core import Core
+from dokja.serve.engine.pace import PAUSE, Pace
 from dokja.serve.engine.pages import Pages
 from dokja.serve.engine.runner import Runner
 from dokja.serve.engine.scheduler import Work
 from dokja.serve.engine.sizing import Limits
-from dokja.serve.engine.speculate import PAUSE, Lookup, Pace, Speculator
+from dokja.serve.engine.speculate import Lookup, Speculator
 from dokja.serve.engine.types import Request, SamplingParams
 
 LIMITS = Limits(context=CONTEXT, tokens=900, rows=8, budget=32, mtp=True)
@@ -50,7 +51,7 @@ def requests(prompts: list[tuple[int, ...]], count: int, **sampling: object) -> 
 def both(decoder: Decoder, asked: list[Request], **options: float) -> tuple[Core, Core]:
     """The same requests without and with speculation, which must give the same answers; the two engines after it."""
     plain = Core(decoder, LIMITS)
-    drafting = Core(decoder, LIMITS, Speculator(decoder, mtp=True, dispatch=0.0, **options))
+    drafting = Core(decoder, LIMITS, Speculator(decoder, mtp=True, **options))
     assert finish_all(plain, {0: list(asked)}) == finish_all(drafting, {0: list(asked)})
     assert drafting.pages.free == drafting.pages.total
     assert plain.stats().drafted == 0

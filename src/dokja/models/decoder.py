@@ -62,8 +62,13 @@ class MTPLayer(nn.Module):
 
     def forward(self, hidden_BTC: Tensor, next_embedding_BTC: Tensor, cache: MixerCache | None = None,
                 position_BT: Tensor | None = None) -> Tensor:
-        joined = torch.cat((self.embedding_norm(next_embedding_BTC), self.hidden_norm(hidden_BTC)), dim=-1)
-        return self.norm(self.block(self.projection(joined), cache, position_BT))
+        return self.norm(self.block(self.joined(hidden_BTC, next_embedding_BTC), cache, position_BT))
+
+    def joined(self, hidden_BTC: Tensor, next_embedding_BTC: Tensor) -> Tensor:
+        """What the block reads."""
+        both = torch.cat((self.embedding_norm(next_embedding_BTC), self.hidden_norm(hidden_BTC)), dim=-1)
+        out: Tensor = self.projection(both)
+        return out
 
 
 class Decoder(nn.Module):

@@ -18,9 +18,10 @@ from vllm.config import VllmConfig
 from vllm.model_executor.layers.attention import Attention as VllmAttention
 
 from ...errors import DokjaError
+from ..checkpoint.kept import CONFIG
 from ..checkpoint.layout import places
 from ..checkpoint.published import empty, fit, read_spec
-from ..checkpoint.shards import stored_tensors
+from ..checkpoint.shards import read_json, stored_tensors
 from ..decoder import Decoder
 from ..families import checkpoint_of
 from ..indexer import Index
@@ -68,11 +69,12 @@ class DokjaForCausalLM(nn.Module):
         if vllm_config.parallel_config.world_size > 1:
             raise DokjaError(f"{asked.model} runs through Dokja's plugin on one device only: leave out tensor and "
                              "pipeline parallelism")
-        config: dict[str, Any] = asked.hf_config.to_dict()
         folder = Path(asked.model)
+        # As it was published: vLLM's copy has one rope where the layers may have several.
+        config: dict[str, Any] = read_json(folder / CONFIG) if folder.is_dir() else asked.hf_config.to_dict()
         self.layout = checkpoint_of(config)
         stored = stored_tensors(folder) if folder.is_dir() else {}
-        self.spec = read_spec(self.layout, config, stored, folder / "config.json")
+        self.spec = read_spec(self.layout, config, stored, folder / CONFIG)
         if any((isinstance(layer.mixer, Attention) and layer.mixer.sinks)
                or (isinstance(layer.mixer, LatentAttention) and layer.mixer.indexer) for layer in self.spec.layers):
             raise DokjaError(f"{self.spec.name} has attention sinks or an indexer, which vLLM's attention does not "

@@ -118,9 +118,10 @@ class Core:
         going = [work.sequence not in over for work in works]
         if not any(going):
             return
-        kept = torch.tensor([stays for stays, work in zip(going, works, strict=True) for _ in range(work.count)])
         left = [work for stays, work in zip(going, works, strict=True) if stays]
-        self.drafter.draft(left, states[kept], self.runner, self.pages)
+        if not all(going):
+            states = states[[stays for stays, work in zip(going, works, strict=True) for _ in range(work.count)]]
+        self.drafter.draft(left, states, self.runner, self.pages)
         for work in left:
             sequence, most = work.sequence, work.sequence.request.sampling.max_tokens
             # The last token of an answer needs no draft: it is chosen after all that are checked.

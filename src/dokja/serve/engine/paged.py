@@ -171,7 +171,7 @@ class PagedLayer:
 
     def _write(self, *entries_N: Tensor) -> None:
         for pages, entry in zip(self.tensors, entries_N, strict=True):
-            pages.view(-1, *pages.shape[2:])[self.shared.slots[self.kind]] = entry
+            pages.view(-1, *pages.shape[2:])[self.shared.slots(self.kind)] = entry
 
     def attend(self, q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, position_BT: Tensor, *, window: int | None,
                scale: float, sinks_H: Tensor | None = None) -> Tensor:
@@ -211,7 +211,7 @@ class PagedCache:
         self.context = context
         self.tables = [torch.from_numpy(table) for table in pages.tables]
         self.at = Places.of([], [])
-        self.slots: list[Tensor] = []
+        self._slots: dict[int, Tensor] = {}
         layers: dict[int, PagedLayer] = {}
         for i, (kind, pool) in enumerate(zip(pages.kinds, pages.pools, strict=True)):
             for layer in kind.layers:
@@ -220,9 +220,14 @@ class PagedCache:
 
     def place(self, at: Places) -> None:
         """Announce the tokens of the next step, for which pages are held."""
-        self.at = at
-        self.slots = [table[at.row_N, at.position_N // PAGE].long() * PAGE + at.position_N % PAGE
-                      for table in self.tables]
+        self.at, self._slots = at, {}
+
+    def slots(self, kind: int) -> Tensor:
+        """Where the entries of the announced tokens lie among those of all pages of a kind, [N]."""
+        if kind not in self._slots:
+            page_N = self.tables[kind][self.at.row_N, self.at.position_N // PAGE].long()
+            self._slots[kind] = page_N * PAGE + self.at.position_N % PAGE
+        return self._slots[kind]
 
 
 def _zeros(*shape: int) -> Tensor:

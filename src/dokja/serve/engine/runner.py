@@ -54,9 +54,7 @@ class Runner:
         worse, an answer never.
         """
         self.cache.place(at)
-        cache = self.cache.layers[len(self.trunk.layers) + depth]
-        embedded = self.decoder.embed(next_N[None])
-        return self.decoder.mtp[depth](state_NC[None], embedded, cache, at.position_N[None])[0]
+        return self.trunk.mtp(depth, state_NC, next_N)
 
     @torch.inference_mode()
     def logits(self, state_NC: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The trunk of a prepared decoder over a step's tokens, a native call for each layer that the kernels know.
+"""A prepared decoder over a step's tokens, a native call for each layer that the kernels know.
 
 PyTorch's dispatch costs a small model more than its arithmetic when only a few tokens share a step.
 """
@@ -10,28 +10,28 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from ...models.attention import GroupedQueryAttention
-from ...models.decoder import Block, Decoder
+from ...models.decoder import Block, Decoder, MTPLayer
 from ...models.norm import RMSNorm
 from ...models.rope import angles
 from .. import native
 from ..quantise import ServedLinear, ServedMixture, ServedMLP
 from ..weights import ACTIVATIONS
-from .paged import PagedCache, PagedLayer
+from .paged import PagedCache, PagedLayer, Places
 
 Run = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Trunk:
-    """`Decoder.hidden` over paged caches. Layers that no kernel knows run as modules."""
+    """`Decoder.hidden` over paged caches, and its MTP layers. Layers that no kernel knows run as modules."""
 
     def __init__(self, decoder: Decoder, cache: PagedCache) -> None:
         self.decoder, self.cache = decoder, cache
         self.layers = cache.layers[: len(decoder.layers)]
-        self.known: list[_KnownLayer | None] = []
-        for block, layer in zip(decoder.layers, self.layers, strict=True):
-            assert isinstance(block, Block)
-            self.known.append(_KnownLayer(block, layer) if _is_known(block) else None)
-        self.whole = not decoder.spec.skips and any(self.known)
+        self.blocks = [_Block(block, layer) for block, layer in zip(decoder.layers, self.layers, strict=True)]
+        self.whole = not decoder.spec.skips and any(block.known for block in self.blocks)
+        held = cache.layers[len(decoder.layers) :]  # none, where MTP layers have no pages
+        self.further = [_Block(mtp.get_submodule("block"), layer)
+                        for mtp, layer in zip(decoder.mtp, held, strict=False)]
 
     def hidden(self, ids_N: Tensor) -> Tensor:
         """The states after the trunk's layers, [N, C], of the tokens that the cache was told the places of."""
@@ -40,11 +40,32 @@ class Trunk:
             return self.decoder.hidden(ids_N[None], self.layers, at.position_N[None])[0]
         x_NC = self.decoder.embed(ids_N[None])[0].contiguous()
         normed_NC = x_NC.new_empty(x_NC.shape)
-        for block, layer, known in zip(self.decoder.layers, self.layers, self.known, strict=True):
-            if known is None:
-                x_NC = block(x_NC[None], layer, at.position_N[None])[0].contiguous()
-            else:
-                known.run(x_NC, normed_NC, at.row_N, at.position_N)
+        for block in self.blocks:
+            x_NC = block.run(x_NC, normed_NC, at)
+        return x_NC
+
+    def mtp(self, depth: int, state_NC: Tensor, next_N: Tensor) -> Tensor:
+        """The states that the head reads after MTP layer `depth`, [N, C], of the tokens that the cache was told of."""
+        layer = self.decoder.mtp[depth]
+        assert isinstance(layer, MTPLayer)
+        x_NC = layer.joined(state_NC, self.decoder.embed(next_N[None])[0]).contiguous()
+        state: Tensor = layer.norm(self.further[depth].run(x_NC, x_NC.new_empty(x_NC.shape), self.cache.at))
+        return state
+
+
+class _Block:
+    """A layer over its pages: a native call where the kernels know it, else the module."""
+
+    def __init__(self, block: nn.Module, cache: PagedLayer) -> None:
+        assert isinstance(block, Block)
+        self.block, self.cache = block, cache
+        self.known = _KnownLayer(block, cache) if _is_known(block) else None
+
+    def run(self, x_NC: Tensor, normed_NC: Tensor, at: Places) -> Tensor:
+        """The residual stream after the layer, perhaps in the place of the one before; `normed` is overwritten."""
+        if self.known is None:
+            return self.block(x_NC[None], self.cache, at.position_N[None])[0].contiguous()
+        self.known.run(x_NC, normed_NC, at.row_N, at.position_N)
         return x_NC
 
 
