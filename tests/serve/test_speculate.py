@@ -14,7 +14,8 @@ from torch import Tensor
 
 from dokja.models.decoder import Decoder
 from dokja.serve.engine.core import Core
-from dokja.serve.engine.pace import PAUSE, Pace
+from dokja.serve.engine.pace import PAUSE, Ledger, Odds, Pace
+from dokja.serve.engine.paged import Places
 from dokja.serve.engine.pages import Pages
 from dokja.serve.engine.runner import Runner
 from dokja.serve.engine.scheduler import Work
@@ -155,6 +156,57 @@ def test_a_pace_grows_with_success_and_gives_up_what_never_stands() -> None:
         drafted = max(1, pace.length(1, 8))
         pace.note(drafted, drafted)
     assert pace.length(1, 8) >= 2
+
+
+def test_odds_begin_with_what_is_said_and_learn_what_comes_of_it() -> None:
+    odds = Odds()
+    assert odds.of(0.93) == pytest.approx(0.95)
+    assert odds.of(1.0) == odds.of(0.93)
+    for _ in range(300):
+        odds.note(0.93, hit=False)
+        odds.note(0.12, hit=True)
+    assert odds.of(0.93) < 0.05
+    assert odds.of(0.12) > 0.95
+    assert odds.of(0.5) == pytest.approx(0.55)
+
+
+def test_a_ledger_closes_for_ever_longer_and_what_is_lost_stays_small() -> None:
+    ledger, tried = Ledger(), []
+    for _ in range(6000):
+        tried.append(ledger.open())
+        if tried[-1]:
+            ledger.note(-0.2)
+    assert all(tried[:8])
+    assert 0.2 * sum(tried) < 0.005 * len(tried)
+    while not ledger.open():
+        pass
+    for _ in range(100):
+        assert ledger.open()
+        ledger.note(0.1)
+    for _ in range(16):  # what was saved long ago does not pay for more
+        ledger.note(-0.2)
+    assert not ledger.open()
+
+
+def test_an_mtp_layer_that_knows_nothing_is_left_alone() -> None:
+    """And where it is tried again, it has caught up: answers go on as without it."""
+    decoder = tiny_decoder("k-exaone")
+    prompts = [prompt_of(length) for length in range(3, 23)]
+    core = Core(decoder, LIMITS, Speculator(decoder, mtp=True))
+    calls: list[int] = []
+    run = core.runner.mtp
+
+    def counted(depth: int, at: Places, state_NC: Tensor, next_N: Tensor) -> Tensor:
+        calls.append(len(at.row_N))
+        return run(depth, at, state_NC, next_N)
+
+    core.runner.mtp = counted  # type: ignore[method-assign]
+    answers = {}
+    for prompt in prompts:
+        answers |= finish_all(core, {0: requests([prompt], 100, temperature=1.0)})
+        assert answers == finish_all(Core(decoder, LIMITS), {0: requests([prompt], 100, temperature=1.0)})
+    assert 1 < len(calls) < 0.05 * core.stats().steps
+    assert max(calls[5:]) > 20
 
 
 def test_a_request_can_do_without() -> None:
