@@ -59,9 +59,9 @@ class VllmEngine:
                      **({"hf_overrides": {"architectures": [ANY]}} if own_decoder else {}), **(options or {})}
         try:
             self._vllm = AsyncLLM.from_engine_args(AsyncEngineArgs(model=str(folder), **arguments))
-        except (ValueError, RuntimeError, TypeError) as error:
+        except Exception as error:  # vLLM, transformers and pydantic have each their own
             hint = "" if own_decoder else "; --own-decoder runs Dokja's network inside vLLM"
-            raise DokjaError(f"vLLM cannot run {path} ({str(error).partition(chr(10))[0]}){hint}") from error
+            raise DokjaError(f"vLLM cannot run {path} ({reason(error)}){hint}") from error
         self._most = queue
         self._tasks: dict[Stream, asyncio.Task[None]] = {}
         self._closed = False
@@ -125,9 +125,9 @@ class VllmEngine:
         except TimeoutError:
             stream.put(Step((), finish="deadline"))
         except ValueError as error:  # what vLLM refuses, such as a grammar that does not compile
-            stream.put(BadRequestError(str(error).partition("\n")[0]))
+            stream.put(BadRequestError(reason(error)))
         except Exception as error:
-            stream.put(UnavailableError(f"vLLM failed: {str(error).partition(chr(10))[0]}"))
+            stream.put(UnavailableError(f"vLLM failed: {reason(error)}"))
 
     def _begin(self, stream: Stream, output: vllm.RequestOutput) -> None:
         stream.cached = output.num_cached_tokens or 0
@@ -157,6 +157,14 @@ def described(folder: Path) -> Model:
     files = kept_files(folder)
     tokenizer = read_tokenizer(folder / TOKENIZER) if TOKENIZER in files else None
     return Model(empty(spec, str(folder / CONFIG)), tokenizer, family_of(config, spec), {}, files, stop_tokens(files))
+
+
+def reason(error: Exception) -> str:
+    """What an exception of vLLM says, in a line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if "See root cause above" in lines[0] or "See stack trace (above)" in lines[0]:
+        return "its log above says why"  # it was in another process
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def params(sampling: SamplingParams) -> vllm.SamplingParams:
