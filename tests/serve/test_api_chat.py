@@ -153,6 +153,26 @@ def test_required_tools_are_a_list_of_calls(client: openai.OpenAI, script: Scrip
     assert json.loads(answer.choices[0].message.tool_calls[0].function.arguments) == {"city": "서울"}
 
 
+@pytest.mark.parametrize("written", [
+    [{"city": "서울"}, {"city": "부\"산} \\", "at": [{"a": {}}, []]}], [{}],
+])
+def test_required_tools_are_streamed_as_they_are_written(client: openai.OpenAI, script: Script, written):
+    off = {"chat_template_kwargs": {"enable_thinking": False}}
+    for space in (None, 2):
+        script.text = json.dumps([{"name": "weather", "parameters": one} for one in written], ensure_ascii=False,
+                                 indent=space)
+        chunks = ask(client, tools=[TOOL], tool_choice="required", stream=True, extra_body=off)
+        pieces = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or ()]
+        for index, one in enumerate(written):
+            mine = [piece for piece in pieces if piece.index == index]
+            assert json.loads("".join(piece.function.arguments for piece in mine)) == one
+            assert [piece.function.name for piece in mine] == ["weather"] + [None] * (len(mine) - 1)
+            assert len(mine) > 3 or not one
+    script.text = '[{"name": "weather", "parameters": {"city": "서'
+    cut = ask(client, tools=[TOOL], tool_choice="required", extra_body=off)
+    assert cut.choices[0].message.tool_calls[0].function.arguments == '{"city": "서'
+
+
 class Weather(pydantic.BaseModel):
     """What `parse` is to give."""
 
@@ -253,6 +273,8 @@ def test_a_broken_template_is_the_servers_error_and_a_refusal_the_clients():
 
     broken = asyncio.run(post("{% for %}"))
     assert (broken.status_code, broken.json()["error"]["code"]) == (500, "broken_template")
+    assert "the chat template of own is no Jinja" in broken.json()["error"]["message"]
+    assert broken.json()["error"]["message"].endswith("mend it in the model's folder")
     refused = asyncio.run(post("{{ raise_exception('no') }}"))
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages")
     assert asyncio.run(post("{{ messages[0].content }}")).json()["choices"][0]["message"]["content"] == "네"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -126,24 +127,51 @@ class NamedReader(Reader):
 
 
 class RequiredReader(Reader):
-    """A grammar made the model write a list of calls; one that was cut off is content."""
+    """A grammar made the model write a list of calls; each one's arguments come as they are written."""
+
+    _HEAD = re.compile(r'[\s\[\]{},]*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"parameters"\s*:\s*(?=\{)')
 
     def __init__(self) -> None:
         super().__init__()
-        self._text = ""
+        self._text = ""  # what has not gone out
+        self._depth: int | None = None  # brackets that are open in the arguments; None between two calls
+        self._quoted = self._escaped = False
 
     def feed(self, text: str) -> list[Piece]:
         self._text += text
-        return []
+        pieces: list[Piece] = []
+        while self._text:
+            if self._depth is None:
+                head = self._HEAD.match(self._text)
+                if head is None:
+                    break
+                pieces.append(ToolCallDelta(self.calls, "", call_id(), json.loads(head[1])))
+                self._text, self._depth = self._text[head.end():], 0
+                self._begun(head.end())
+                self.calls += 1
+            else:
+                pieces.append(ToolCallDelta(self.calls - 1, self._arguments()))
+        return pieces
 
     def close(self) -> list[Piece]:
-        try:
-            calls = json.loads(self._text)
-        except ValueError:
-            return [self._content(self._text)] if self._text else []
-        self.calls = len(calls)
-        return [ToolCallDelta(at, json.dumps(call["parameters"], ensure_ascii=False), call_id(), call["name"])
-                for at, call in enumerate(calls)]
+        return [self._content(self._text)] if self._text and not self.calls else []
+
+    def _arguments(self) -> str:
+        """As much of one call's arguments as is there."""
+        end = 0
+        while self._depth is not None and end < len(self._text):
+            letter, end = self._text[end], end + 1
+            if self._quoted:
+                self._quoted = self._escaped or letter != '"'
+                self._escaped = letter == "\\" and not self._escaped
+            elif letter == '"':
+                self._quoted = True
+            else:
+                self._depth += (letter in "{[") - (letter in "}]")
+                self._depth = self._depth or None
+        found, self._text = self._text[:end], self._text[end:]
+        self._begun(end)
+        return found
 
 
 def call_id() -> str:
