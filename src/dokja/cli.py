@@ -94,7 +94,7 @@ def season_play(
     from .season.command import Wish, play_season
 
     if serve:
-        _require_free(host, port)
+        _require_free(host, port, ", or play with --no-serve")
     wish = Wish(minutes=minutes, flops=flops, texts=tuple(str(path) for path in text or ()), seed=seed,
                 teams=tuple(teams.split(",")) if teams else None, workers=workers, rules=rules)
     play_season(home, wish, fresh=fresh, console=Console())
@@ -290,16 +290,17 @@ def judge_text(model: Annotated[Path, typer.Argument(help="A model folder.")],
         print(f"{result['value']:.4f} bits per byte {interval}, {result['bytes']:,} bytes; xz -9: {result['xz']:.4f}")
 
 
-def _require_free(host: str, port: int) -> None:
-    """Say that a port is taken before anything is trained, not after."""
+def _require_free(host: str, port: int, or_else: str = "") -> None:
+    """Say that a port is taken before anything is trained or loaded, not after."""
     try:
         with socket.create_server((host, port)):
             pass
     except OverflowError as error:
         raise DokjaError(f"port {port} is not between 0 and 65535: choose another with --port") from error
     except OSError as error:
-        raise DokjaError(f"cannot serve on {host}:{port} ({os.strerror(error.errno or 0)}): choose another with "
-                         "--port, or play with --no-serve") from error
+        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise DokjaError(f"cannot serve on {host}:{port} ({why}): choose others with --host and --port{or_else}"
+                         ) from error
 
 
 def _serve_season(home: Path, host: str, port: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pytest
 import torch
 from pocket_models import make_folder
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
+from dokja.cli import app
 from dokja.errors import DokjaError
 from dokja.models.model import Model
 from dokja.serve import memory
@@ -64,7 +67,7 @@ def test_names(folder: Path, tmp_path: Path):
 
 @pytest.mark.parametrize(("text", "size"), [("512MiB", 2**29), ("2G", 2**31), ("1.5 gib", 3 * 2**29), ("100", 100)])
 def test_sizes(text: str, size: int):
-    assert read_size(text) == size
+    assert read_size(text, "--kv-memory") == size
 
 
 def test_too_little_memory_says_what_would_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -109,3 +112,24 @@ def test_a_served_model_answers(folder: Path, tmp_path: Path):
             process.kill()
     assert process.returncode == 0
     assert [line.count('"request_id"') for line in errors.splitlines()] == [1] * 4
+
+
+def test_conversations_are_kept_where_the_documents_say(folder: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "dokja", "serve", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+                          ) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[3]
+            assert httpx.get(url).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+    assert (tmp_path / "dokja" / "serve.sqlite").stat().st_size > 0
+
+
+def test_a_database_that_does_not_serve_is_told_before_a_model_is_loaded(tmp_path: Path):
+    told = CliRunner().invoke(app, ["serve", str(tmp_path / "no model"), "--port", "0", "--database", str(tmp_path)])
+    assert isinstance(told.exception, DokjaError)
+    assert "cannot be used (unable to open database file)" in str(told.exception)

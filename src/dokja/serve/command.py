@@ -17,6 +17,7 @@ from .local import LocalService
 from .server import serve
 from .service import Service
 from .start import Setup, Speculate, named, read_models, read_size, start
+from .store import Store, default_database
 from .weights import KINDS
 
 _T = TypeVar("_T", bound=str)
@@ -46,8 +47,9 @@ def setup(weights: str, kv_memory: str | None, batch: int, queue: int, context: 
         if not mark or not name or name in loras:
             raise DokjaError(f"--lora {text}: write NAME=FOLDER, each name once")
         loras[name] = Path(folder)
-    return Setup(_one_of("weights", weights, KINDS), None if kv_memory is None else read_size(kv_memory), batch, queue,
-                 context, loras, None if speculate is None else _one_of("speculate", speculate, DRAFTERS))
+    memory = None if kv_memory is None else read_size(kv_memory, "--kv-memory")
+    return Setup(_one_of("weights", weights, KINDS), memory, batch, queue, context, loras,
+                 None if speculate is None else _one_of("speculate", speculate, DRAFTERS))
 
 
 def run(source: Source, setup: Setup, *, host: str, port: int, api_keys: Path | None, rate_requests: int | None,
@@ -55,12 +57,16 @@ def run(source: Source, setup: Setup, *, host: str, port: int, api_keys: Path | 
         database: str | None) -> None:
     """Load, announce, serve until a signal comes; what is wrong with an option is told before anything is loaded."""
     settings = Settings(keys=read_keys(api_keys, os.environ), requests_a_minute=rate_requests,
-                        tokens_a_minute=rate_tokens, body_limit=read_size(max_body), longest_wait=timeout, pages=pages)
+                        tokens_a_minute=rate_tokens, body_limit=read_size(max_body, "--max-body"),
+                        longest_wait=timeout, pages=pages)
+    where = (database or default_database()) if pages else None
+    if where is not None:
+        Store(where).close()
     service = service_of(source, setup)
     if log_lines:
         log_json()
     try:
-        app = create_app(service, lambda: None, settings=settings, database=database)
+        app = create_app(service, lambda: None, settings=settings, database=where)
         serve(app, host, port, grace=grace)
     finally:
         service.close()

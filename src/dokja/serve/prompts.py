@@ -53,7 +53,8 @@ class Prompter:
         self.tokenizer: Tokenizer = model.tokenizer
         self._plain = Tokenizer.from_str(model.tokenizer.to_str())
         self._plain.encode_special_tokens = True
-        self.template = chat_template(model)
+        template = chat_template(model)
+        self.template = replace(template, name=name) if template else None
         self.pocket = self.template is None and "family" in model.card and CONFIG not in model.files
         if self.pocket:
             assert model.codec  # a tokenizer without the turn markers is told now
@@ -200,5 +201,5 @@ def _checked(work: Callable[[], _T]) -> _T:
         raise
     except DokjaError as error:
         if isinstance(error.__cause__, (TemplateSyntaxError, SecurityError)):
-            raise BrokenError(str(error), code="broken_template") from error
+            raise BrokenError(f"{error}: mend it in the model's folder", code="broken_template") from error
         raise BadRequestError(str(error), param="messages") from error

@@ -45,11 +45,11 @@ class Setup:
     speculate: Speculate | None = None
 
 
-def read_size(text: str) -> int:
-    """Bytes of 512MiB, 2G, 1.5 GiB; DokjaError for what is no size."""
+def read_size(text: str, option: str) -> int:
+    """Bytes of 512MiB, 2G, 1.5 GiB; DokjaError, naming the option, for what is no size."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?\s*", text.lower())
     if found is None:
-        raise DokjaError(f"{text!r} is no size: write it as 512MiB or 2GiB")
+        raise DokjaError(f"{option} {text!r} is no size: write it as 512MiB or 2GiB")
     return int(float(found[1]) * _UNITS[found[2]])
 
 

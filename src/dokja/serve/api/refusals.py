@@ -39,6 +39,9 @@ def add_refusals(app: FastAPI) -> None:
     async def http(_: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, RequestError):  # raised while the body was read
             return _answer(error.__cause__)
+        if isinstance(error.__cause__, UnicodeDecodeError | RecursionError):
+            why = "it is not UTF-8" if isinstance(error.__cause__, UnicodeDecodeError) else "it is nested too deeply"
+            return _answer(BadRequestError(f"the body cannot be read as JSON: {why}", code="invalid_json"))
         return JSONResponse(error_body(RequestError(str(error.detail))), error.status_code, error.headers)
 
     @app.exception_handler(Exception)
