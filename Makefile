@@ -8,6 +8,7 @@
 #   make serve                        serve the season again
 #   make test                         every test, ruff and mypy
 #   make docs-models                  write the tables and figures of docs/models.md from the specs
+#   make docs-pages                   take the pictures of the chat and compare pages, of the season's last stage
 #   make bench-season                 measure the bars of the pocket season
 #   make bench-models                 measure the plain module against transformers
 #   make bench-sampler MODEL=folder   measure what choosing tokens takes of a step at batch 32
@@ -26,7 +27,7 @@ PLAY := --home $(HOME_DIR) --port $(PORT) $(foreach path,$(TEXT),--text $(path))
 	$(if $(FLOPS),--flops $(FLOPS)) $(if $(SEED),--seed $(SEED)) $(if $(TEAMS),--teams $(TEAMS)) \
 	$(if $(FRESH),--fresh) $(if $(NO_SERVE),--no-serve)
 
-.PHONY: season serve test lint chromium postgresql docs-models bench-season bench-models bench-serve bench-peers bench-sampler bench-ops clean
+.PHONY: season serve test lint chromium postgresql docs-models docs-pages bench-season bench-models bench-serve bench-peers bench-sampler bench-ops clean
 
 season: .venv/season
 	$(BIN)/dokja season play $(PLAY)
@@ -52,6 +53,9 @@ postgresql:
 
 docs-models: .venv/season
 	$(BIN)/python scripts/docs-models
+
+docs-pages: .venv/test chromium
+	$(BIN)/python scripts/docs-pages
 
 bench-season: .venv/test
 	$(BIN)/python benchmarks/season.py
