@@ -12,7 +12,7 @@ _MOST_CLIENTS = 10_000  # buckets of addresses that are kept
 
 
 class LimitError(BusyError):
-    """A key's limit is reached; wait: seconds."""
+    """The limit of a key, or of an address, is reached; wait: seconds."""
 
     def __init__(self, message: str, wait: float, headers: dict[str, str]) -> None:
         super().__init__(message, code="rate_limit_exceeded")
@@ -42,8 +42,8 @@ class Limits:
         for kind, bucket in buckets.items():
             if wait := bucket.wait(requests if kind == "requests" else 1):
                 told = {name: value for each, one in buckets.items() for name, value in one.headers(each).items()}
-                raise LimitError(f"this key may use {bucket.limit:,} {kind} a minute: try again in {math.ceil(wait)} "
-                                 "seconds", wait, told)
+                raise LimitError(f"this {'key' if key else 'address'} may use {bucket.limit:,} {kind} a minute: try "
+                                 f"again in {math.ceil(wait)} seconds", wait, told)
         if "requests" in buckets:
             buckets["requests"].take(requests)
         return buckets

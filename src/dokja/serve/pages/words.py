@@ -102,8 +102,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "dropped": ("앞의 메시지 {n}개는 길어서 읽지 않았습니다.", "The first {n} messages did not fit and were not read."),
     "busy": ("지금은 기다리는 사람이 많습니다. 잠시 뒤에 다시 보내 주세요.",
              "Too many answers are waiting. Please send again in a moment."),
-    "limited": ("이 키로 1분 동안 쓸 수 있는 만큼 다 썼습니다. {n}초 뒤에 다시 보내 주세요.",
-                "This minute's share of your key is used up. Please send again in {n} seconds."),
+    "limited": ("1분 동안 쓸 수 있는 만큼 다 썼습니다. {n}초 뒤에 다시 보내 주세요.",
+                "Your share of this minute is used up. Please send again in {n} seconds."),
     "key_title": ("API 키를 입력하세요", "Enter your API key"),
     "key_more": ("이 서버는 키가 있는 사람만 쓸 수 있으며, 키는 서버를 운영하는 곳에서 받습니다. "
                  "한 번 입력하면 이 브라우저가 기억합니다.",
