@@ -13,6 +13,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import psutil
 import torch
 from protocol import serve
 
@@ -31,10 +32,20 @@ class Watch:
         self.steps: list[tuple[float, float, float, int]] = []
         self._network, self._tokens = 0.0, 0
         core = engine._core
-        decoder = core.runner.decoder
-        decoder.hidden = self._timed(decoder.hidden, count=True)  # type: ignore[method-assign]
-        decoder.read = self._timed(decoder.read)  # type: ignore[method-assign]
-        step = core.step
+        run, logits, step = core.runner.run, core.runner.logits, core.step
+
+        def timed(call: Callable[..., Any]) -> Callable[..., Any]:
+            def network(given: Any) -> Any:
+                begin = time.perf_counter()
+                result = call(given)
+                self._network += time.perf_counter() - begin
+                return result
+
+            return network
+
+        def counted(works: Any) -> Any:
+            self._tokens += sum(work.count for work in works)
+            return run(works)
 
         def watched() -> Any:
             self._network, self._tokens = 0.0, 0
@@ -44,18 +55,8 @@ class Watch:
                 self.steps.append((begin, time.perf_counter() - begin, self._network, self._tokens))
             return events
 
+        core.runner.run, core.runner.logits = timed(counted), timed(logits)  # type: ignore[method-assign]
         core.step = watched  # type: ignore[method-assign]
-
-    def _timed(self, call: Callable[..., Any], *, count: bool = False) -> Callable[..., Any]:
-        def timed(ids: torch.Tensor, *rest: Any) -> Any:
-            begin = time.perf_counter()
-            result = call(ids, *rest)
-            self._network += time.perf_counter() - begin
-            if count:
-                self._tokens += ids.numel()
-            return result
-
-        return timed
 
 
 class Server:
@@ -68,18 +69,27 @@ class Server:
         assert isinstance(engine, Engine)
         self.engine, self.watch = engine, Watch(engine)
         self.app, self.port = room.create_app(service, lambda: None), port
+        self.spent = 0.0
 
     def listen(self) -> None:
         """Begin to answer over HTTP."""
-        threading.Thread(target=room.serve, args=(self.app, "127.0.0.1", self.port), daemon=True).start()
+        self.http = threading.Thread(target=room.serve, args=(self.app, "127.0.0.1", self.port), daemon=True)
+        self.http.start()
 
     def steps(self, batch: int) -> dict[str, float]:
         """Medians over the steps since the last call in which `batch` sequences decoded: seconds of a step, of the
-        network in it, and from its begin to the next one's; all are forgotten."""
+        network in it, and from its begin to the next one's; and seconds a step of the HTTP thread's processor time over
+        all steps since then. All are forgotten."""
         noted, self.watch.steps = self.watch.steps, []
+        before, self.spent = self.spent, self._http_seconds()
         pairs = [(one, after) for one, after in pairwise(noted) if one[3] == after[3] == batch]
         return {"step": _median([one[1] for one, _ in pairs]), "network": _median([one[2] for one, _ in pairs]),
-                "period": _median([after[0] - one[0] for one, after in pairs])}
+                "period": _median([after[0] - one[0] for one, after in pairs]),
+                "http": (self.spent - before) / max(1, len(noted))}
+
+    def _http_seconds(self) -> float:
+        threads = psutil.Process().threads()
+        return sum(one.user_time + one.system_time for one in threads if one.id == self.http.native_id)
 
     def direct(self, prompts: list[str], tokens: int) -> float:
         """Tokens a second of the engine alone."""

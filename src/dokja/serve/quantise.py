@@ -73,9 +73,9 @@ class ServedMixture(nn.Module):
 def prepare(decoder: Decoder, weights: Kind) -> Decoder:
     """The decoder itself, with every linear layer, gated MLP and mixture swapped for a serving one.
 
-    weights: fp32, int8 or int4. Head and embedding have at least 8 bits (4 there cost most of all); routers, indexers,
-    gates of norms and what latent attention makes keys and values with stay float32. Each original is dropped as its
-    replacement is made. It can no longer be trained or saved.
+    weights: fp32, int8 or int4. Head, embedding and what makes queries, keys and values have at least 8 bits (they lose
+    the most for their size at 4); routers, indexers, gates of norms and what latent attention makes keys and values
+    with stay float32. Each original is dropped as its replacement is made. It can no longer be trained or saved.
     """
     wide: Kind = "fp32" if weights == "fp32" else "int8"
     head = _pack(decoder.head, wide)
@@ -113,7 +113,7 @@ def _swap(module: nn.Module, kind: Kind) -> None:
         elif isinstance(child, GatedMLP):
             new = ServedMLP(child, kind)
         elif isinstance(child, nn.Linear) and name != "kv_up":
-            new = ServedLinear(_pack(child, kind))
+            new = ServedLinear(_pack(child, "int8" if kind == "int4" and name != "out" else kind))
         elif not isinstance(child, ServedMixture | ServedMLP):
             _swap(child, "fp32" if isinstance(child, LightningIndexer | GatedRMSNorm) else kind)
         if new is not None:
