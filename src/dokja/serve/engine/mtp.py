@@ -36,17 +36,18 @@ def share_of_step(spec: ModelSpec) -> float:
 
 @dataclass
 class _State:
-    """One sequence: states [n, C] that the layer has not seen, the last of them of the place before `end`; whether it
-    saw all before them; and how sure it was of the drafts that are being checked."""
+    """One sequence: the `held` states [n, C] that the layer has not seen, the last of them of the place before `end`;
+    whether it missed some before them; and how sure it was of the drafts that are being checked."""
 
     waiting: list[Tensor] = field(default_factory=list)
+    held: int = 0
     end: int | None = None
     lost: bool = False
     sure: list[float] = field(default_factory=list)
 
-    @property
-    def held(self) -> int:
-        return sum(map(len, self.waiting))
+    def drop(self) -> None:
+        """Forget what waits."""
+        self.waiting, self.held = [], 0
 
 
 @dataclass
@@ -103,7 +104,8 @@ class LayerDrafts:
             if state is None or state.lost:
                 continue
             if not active and state.held > self._kept and (bar >= 1 or work.count > self.most + 1 or not self._kept):
-                state.lost, state.waiting = True, []  # it would cost too much to follow
+                state.lost = True  # it would cost too much to follow
+                state.drop()
             elif state.held > self._kept or (active and work.sequence in wanted and state.held):
                 due.append(work.sequence)
         tips = self._follow(due, runner)
@@ -116,10 +118,12 @@ class LayerDrafts:
             return None
         state = self._states.setdefault(sequence, _State())
         if state.end is not None and work.begin != state.end:  # it was preempted and starts again
-            state.waiting, state.lost = [], work.begin > state.end
+            state.drop()
+            state.lost = work.begin > state.end
         state.end = min(work.begin + work.count, len(sequence.tokens) - 1)
         if not state.lost and state.end > work.begin:
             state.waiting.append(states_NC[: state.end - work.begin].clone())
+            state.held += state.end - work.begin
         return state
 
     def _follow(self, due: list[Sequence], runner: Runner) -> list[_Tip]:
@@ -141,7 +145,8 @@ class LayerDrafts:
             positions += range(begin, state.end)
             following += sequence.tokens[begin + 1 : state.end + 1]
             waiting += state.waiting
-            state.waiting, state.sure = [], []
+            state.drop()
+            state.sure = []
             ends.append(len(rows) - 1)
         states = runner.mtp(0, Places.of(rows, positions), torch.cat(waiting), torch.tensor(following))
         return [_Tip(sequence, rows[end], states[end], self._states[sequence].sure)
