@@ -113,6 +113,7 @@ def test_an_edited_message_is_asked_again_and_what_came_after_goes(visit, finish
     expect(page.locator(".say")).to_be_focused()
     page.keyboard.press("ArrowUp")  # the last message
     expect(field).to_have_value("둘")
+    expect(field).to_be_focused()
     page.keyboard.press("Escape")
     expect(field).to_have_count(0)
     page.locator(".edit").first.click()

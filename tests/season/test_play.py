@@ -110,7 +110,7 @@ def test_interrupted_season_ends_with_the_same_numbers(played: Path, rules: Path
         process = subprocess.Popen(command(home, rules), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                    start_new_session=True)
         try:
-            _, errors = process.communicate(timeout=moments.uniform(3, 10) + 2 * attempt)
+            _, errors = process.communicate(timeout=moments.uniform(1, 4) + 2 * attempt)
         except subprocess.TimeoutExpired:
             process.send_signal(sent)
             _, errors = process.communicate(timeout=60)

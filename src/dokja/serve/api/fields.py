@@ -26,7 +26,7 @@ class Strict(BaseModel):
     refused: what OpenAI's clients know and nobody has here, each with what to do instead; null and false pass.
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     refused: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")
