@@ -34,10 +34,10 @@ class Worker:
 
     def _read(self) -> Any:
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended: see its log")
-        return json.loads(line)["result"]
+        for line in self.process.stdout:
+            if line.startswith('{"result":'):  # else what a library printed while the model was loaded
+                return json.loads(line)["result"]
+        raise RuntimeError(f"{self.name} ended: see its log")
 
     def median(self, job: str) -> float:
         return statistics.median(self.figures[job])

@@ -24,7 +24,7 @@ from dokja.models.families import FAMILIES
 from dokja.models.spec import Activation
 from dokja.serve import native
 from dokja.serve.quantise import held_bytes, prepare
-from dokja.serve.weights import ACTIVATIONS, KINDS, Kind, Weights, dequantise, experts, gated_mlp, quantise
+from dokja.serve.weights import ACTIVATIONS, KINDS, Experts, Kind, Weights, dequantise, experts, gated_mlp, quantise
 
 SHAPES = [(48, 64), (50, 72), (33, 130), (1, 1), (257, 640)]
 COUNTS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 40, 130)
@@ -149,7 +149,7 @@ def test_experts_sum_what_each_row_chose(kind: Kind, monkeypatch: pytest.MonkeyP
     torch.manual_seed(3)
     up, down, x = torch.randn(6, 2 * 24, 40), torch.randn(6, 40, 24), 0.3 * torch.randn(19, 40)
     chosen, share, further = torch.rand(19, 6).topk(3).indices, torch.rand(19, 3), torch.randn(19, 40)
-    make = lambda: ([Weights(w, None, kind) for w in up], [Weights(w, None, kind) for w in down])
+    make = lambda: (Experts(Weights(w, None, kind) for w in up), Experts(Weights(w, None, kind) for w in down))
     out = experts(*make(), "silu", x, chosen, share, further)
     exact = further.double()
     for n in range(19):

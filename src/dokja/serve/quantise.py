@@ -9,7 +9,7 @@ from ..models.decoder import Decoder
 from ..models.ffn import GatedMLP, MixtureOfExperts
 from ..models.indexer import LightningIndexer
 from ..models.norm import GatedRMSNorm
-from .weights import Kind, Weights, experts, gated_mlp
+from .weights import Experts, Kind, Weights, experts, gated_mlp
 
 
 class ServedLinear(nn.Module):
@@ -55,7 +55,8 @@ class ServedMixture(nn.Module):
         sides = []
         for name in ("gate_up", "down"):
             stacked, bias = getattr(mixture, name), getattr(mixture, f"{name}_bias")
-            sides.append([Weights(stacked[e].T, None if bias is None else bias[e], kind) for e in range(len(stacked))])
+            sides.append(Experts(Weights(stacked[e].T, None if bias is None else bias[e], kind)
+                                 for e in range(len(stacked))))
             setattr(mixture, name, None)
         self.gate_up, self.down = sides
         mixture.router = ServedLinear(_pack(mixture.router, "fp32"))  # type: ignore[assignment]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from functools import cached_property
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -165,7 +165,16 @@ def gated_mlp(gate_up: Weights, down: Weights, activation: Activation, x: Tensor
     return out.view(*x.shape[:-1], down.outputs)
 
 
-def experts(gate_up: Sequence[Weights], down: Sequence[Weights], activation: Activation, x_NC: Tensor,
+class Experts(list[Weights]):
+    """One side of a mixture's experts; nothing is put in or taken out any more."""
+
+    @cached_property
+    def matrices(self) -> Any:
+        """What the kernel takes."""
+        return (native.Matrix * len(self))(*(one.matrix for one in self))
+
+
+def experts(gate_up: Experts, down: Experts, activation: Activation, x_NC: Tensor,
             expert_NA: Tensor, share_NA: Tensor, further_NC: Tensor | None) -> Tensor:
     """Each row through the experts that it chose, summed with its shares in their order, and with `further`; [N, C]."""
     x = x_NC.float().contiguous()
@@ -177,7 +186,6 @@ def experts(gate_up: Sequence[Weights], down: Sequence[Weights], activation: Act
         return out
     out = torch.empty(len(x), down[0].outputs)
     shape = (ctypes.c_int64 * 4)(*expert_NA.shape, len(gate_up), ACTIVATIONS.index(activation))
-    matrices = [(native.Matrix * len(side))(*(one.matrix for one in side)) for side in (gate_up, down)]
-    native.call("experts_packed", shape, *matrices, x, expert_NA.contiguous(), share_NA.float().contiguous(),
-                None if further_NC is None else further_NC.contiguous(), out)
+    native.call("experts_packed", shape, gate_up.matrices, down.matrices, x, expert_NA.contiguous(),
+                share_NA.float().contiguous(), None if further_NC is None else further_NC.contiguous(), out)
     return out
