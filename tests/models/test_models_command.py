@@ -30,6 +30,7 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
 
 
+@pytest.mark.timed
 def test_cost_of_a_519b_model_answers_at_once_and_without_torch() -> None:
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "dokja", "models", "cost", "a.x-k1-519b-a33b", "--context", "131072"],

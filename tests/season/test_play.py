@@ -19,6 +19,8 @@ from safetensors.torch import load_file
 from dokja.season.command import read_summary
 from dokja.season.store import Store
 
+pytestmark = pytest.mark.timed
+
 RULES = """
 name = "small"
 teams = ["k-exaone", "vaetki", "hyperclova-x-seed-think"]

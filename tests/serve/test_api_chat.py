@@ -244,6 +244,7 @@ def test_the_sampling_settings_reach_the_engine(client: openai.OpenAI, script: S
 
 
 @pytest.mark.parametrize("header", [True, False])
+@pytest.mark.timed
 def test_a_deadline(url: str, script: Script, header: bool):
     script.pause = 0.05
     headers, body = ({"X-Request-Timeout": "0.2"}, {}) if header else ({}, {"timeout": 0.2})

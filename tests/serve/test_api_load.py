@@ -17,6 +17,8 @@ from dokja.serve import LocalService, Settings, create_app
 from dokja.serve.engine.engine import Engine
 from dokja.serve.engine.sizing import Limits
 
+pytestmark = pytest.mark.timed
+
 KINDS = 12  # different requests
 BODIES = (b"{", b"[]", b"", b"\xff\xfe", b'{"messages": 3}',
           b'{"messages": [{"role": "user", "content": "' + b"x" * 3000,

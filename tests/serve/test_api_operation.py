@@ -23,6 +23,8 @@ from dokja.serve import LocalService, Settings, create_app
 from dokja.serve.api.keys import Bucket, find_key, read_keys
 from dokja.serve.api.logs import JsonLines
 
+pytestmark = pytest.mark.timed
+
 ASK = {"messages": [{"role": "user", "content": "안녕하세요?"}]}
 TEXT = "오늘은 날씨가 좋습니다."
 

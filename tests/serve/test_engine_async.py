@@ -18,6 +18,8 @@ from dokja.serve.engine.sizing import Limits
 from dokja.serve.engine.types import Finish, Generation, Request, SamplingParams
 from dokja.serve.errors import BadRequestError, BusyError, UnavailableError
 
+pytestmark = pytest.mark.timed
+
 LIMITS = Limits(context=CONTEXT, tokens=600, rows=4, budget=32)
 
 

@@ -86,6 +86,7 @@ def test_a_heads_matrix_is_its_own() -> None:
     assert torch.equal(alone[0], got[33])
 
 
+@pytest.mark.timed
 def test_a_window_costs_at_32k_what_it_costs_at_1k() -> None:
     """Eight rows that decode in a layer of 128 positions."""
     context, near, far = 32_768, range(8), range(8, 16)

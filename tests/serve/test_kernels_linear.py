@@ -212,6 +212,7 @@ def test_older_processors_compute_the_same() -> None:
 
 
 @needs_kernels
+@pytest.mark.timed
 def test_callers_at_once_and_forked_children_share_the_threads() -> None:
     torch.manual_seed(0)
     weights, x = Weights(torch.randn(1024, 640), None, "int8"), torch.randn(9, 640)

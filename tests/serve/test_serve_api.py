@@ -20,7 +20,7 @@ from dokja.serve.engine.engine import Engine
 from dokja.serve.engine.sizing import Limits
 
 # NiceGUI looks at every live object; one of torch's complains.
-pytestmark = pytest.mark.filterwarnings("ignore:.*reduce_op:FutureWarning")
+pytestmark = [pytest.mark.timed, pytest.mark.filterwarnings("ignore:.*reduce_op:FutureWarning")]
 
 ASK = [{"role": "user", "content": "안녕하세요?"}]
 TEXT = "오늘은 날씨가 좋습니다. 나는 학교에 갑니다."

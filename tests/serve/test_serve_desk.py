@@ -17,6 +17,8 @@ from dokja.serve.pages.export import as_json, as_markdown
 from dokja.serve.pages.round import Round
 from dokja.serve.store import ChangedError, GoneError, Settings, Store
 
+pytestmark = pytest.mark.timed
+
 SAID = "안녕하세요? 반갑습니다."
 K = Settings("k")
 

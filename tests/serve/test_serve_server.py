@@ -12,6 +12,8 @@ import pytest
 from dokja.errors import DokjaError
 from dokja.serve.server import _bind
 
+pytestmark = pytest.mark.timed
+
 PROGRAM = "from dokja.serve import create_app, serve; serve(create_app(None, lambda: None), port=0)"
 
 

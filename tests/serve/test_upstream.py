@@ -21,6 +21,8 @@ from dokja.serve.errors import BadRequestError, UnknownError
 from dokja.serve.service import Answer, ChatAsk, CompletionAsk, Content, End, Options, Service
 from dokja.serve.upstream import UpstreamService
 
+pytestmark = pytest.mark.timed
+
 ASK = ChatAsk([{"role": "user", "content": "안녕하세요?"}], options=Options(max_tokens=12, seed=5))
 
 
