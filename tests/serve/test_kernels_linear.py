@@ -78,6 +78,19 @@ def test_a_linear_layer_is_the_matrix_times_each_row(kind: Kind, shape: tuple[in
 
 @needs_kernels
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("outputs", [1, 250, 256, 1000, 2048])
+def test_a_head_gives_the_same_logits_and_the_largest_of_each_block(kind: Kind, outputs: int) -> None:
+    torch.manual_seed(0)
+    weights = Weights(torch.randn(outputs, 130), torch.randn(outputs), kind)
+    for count in (1, 3, 16, 130):
+        x, out = torch.randn(count, 130), torch.empty(count, outputs)
+        peaks = weights.linear_peaks(x, out)
+        assert torch.equal(out, weights.linear(x))
+        assert torch.equal(peaks, torch.stack([block.amax(1) for block in out.split(256, dim=1)], 1))
+
+
+@needs_kernels
+@pytest.mark.parametrize("kind", KINDS)
 def test_pytorch_gives_the_same_within_rounding_and_keeps_rows_apart(kind: Kind,
                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)

@@ -115,6 +115,8 @@ def test_other_rows_change_nothing() -> None:
     together = sample(logits, rows)
     assert together == [sample(logits[i : i + 1].clone(), rows[i : i + 1])[0] for i in range(33)]
     assert together[::-1] == sample(logits.flip(0), rows[::-1])
+    peaks = torch.stack([block.amax(1) for block in logits.split(256, dim=1)], 1)
+    assert together == sample(logits, rows, peaks)
 
 
 @pytest.mark.parametrize("its", [

@@ -126,17 +126,24 @@ class Weights:
         held = [x for x in (self.packed, self.bias, *self.parts) if x is not None]
         return sum(x.numel() * x.element_size() for x in held)
 
-    def linear(self, x: Tensor, room: Tensor | None = None) -> Tensor:
-        """x W^T + bias of [..., K]; [..., N] in float32, in the first rows of `room` [R, N] where that is given."""
+    def linear(self, x: Tensor) -> Tensor:
+        """x W^T + bias of [..., K]; [..., N] in float32."""
         rows = x.reshape(-1, self.inputs).float().contiguous()
         if self.packed is None:
             matrix = self._float()
             each = [F.linear(row[None], matrix, self.bias) for row in rows]
             out = torch.cat(each) if each else rows.new_empty(0, self.outputs)
         else:
-            out = torch.empty(len(rows), self.outputs) if room is None else room[: len(rows)]
+            out = torch.empty(len(rows), self.outputs)
             native.call("linear", self.matrix, rows, self.inputs, len(rows), out, self.outputs)
         return out.view(*x.shape[:-1], self.outputs)
+
+    def linear_peaks(self, x_RK: Tensor, out_RN: Tensor) -> Tensor:
+        """x W^T + bias into `out`, with kernels; gives the largest of each 256 outputs, [R, ceil(N / 256)]."""
+        rows = x_RK.float().contiguous()
+        peaks = torch.empty(len(rows), -(-self.outputs // 256))
+        native.call("linear_peaks", self.matrix, rows, len(rows), out_RN, peaks)
+        return peaks
 
     def embed(self, ids: Tensor, factor: float = 1.0) -> Tensor:
         """Rows of the matrix, [..., K], times `factor`. Raises IndexError or ValueError for an id outside."""

@@ -142,7 +142,10 @@ class Core:
                 places.append(end - work.drafts - 1 + i)
                 rows.append(Row(sequence.request.sampling, sequence.answered + i, sequence.counts, sequence.drafts[:i],
                                 masks[i] if i < len(masks) else None))
-        return sample(self.runner.logits(states[places]), rows) if rows else []
+        if not rows:
+            return []
+        logits = self.runner.logits(states[places])
+        return sample(logits.rows, rows, logits.peaks)
 
     def _extend(self, ends: list[Work], choices: list[Choice]) -> list[tuple[Sequence, Event]]:
         """Take the chosen tokens as far as drafts foresaw them, and one more.
@@ -196,8 +199,8 @@ class Core:
             first, last = max(work.begin, len(found) - 1), min(work.begin + work.count, len(request.prompt) - 1)
             for begin in range(first, last, LOGIT_ROWS):
                 stop, shift = min(begin + LOGIT_ROWS, last), end - work.count - work.begin
-                rows = self.runner.logits(states[begin + shift : stop + shift])
-                found.extend(logprobs(rows, request.prompt[begin + 1 : stop + 1], top))
+                logits = self.runner.logits(states[begin + shift : stop + shift])
+                found.extend(logprobs(logits.rows, request.prompt[begin + 1 : stop + 1], top, logits.peaks))
 
     def _embeddings(self, works: list[Work], states: Tensor) -> list[tuple[Sequence, Event]]:
         """Mean states of the prompts that are through, of length 1."""

@@ -156,7 +156,7 @@ class LayerDrafts:
         """Draft one token after another, as long as all of them together are likely enough and there are pages."""
         while tips:
             heats = torch.tensor([tip.sequence.request.sampling.temperature or 1.0 for tip in tips])
-            best = (runner.logits(torch.stack([tip.state for tip in tips])) / heats[:, None]).softmax(-1).max(-1)
+            best = (runner.logits(torch.stack([tip.state for tip in tips])).rows / heats[:, None]).softmax(-1).max(-1)
             going = []
             for tip, token, sure in zip(tips, best.indices.tolist(), best.values.tolist(), strict=True):
                 tip.chance *= self._odds[tip.sequence.request.sampling.temperature > 0].of(sure)

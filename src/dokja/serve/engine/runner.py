@@ -12,6 +12,7 @@ from ..quantise import ServedLinear
 from .lora import Step
 from .paged import PagedCache, Places
 from .pages import Pages
+from .sampler import Logits
 from .scheduler import Work
 from .trunk import Trunk
 
@@ -57,13 +58,16 @@ class Runner:
         return self.trunk.mtp(depth, state_NC, next_N)
 
     @torch.inference_mode()
-    def logits(self, state_NC: Tensor) -> Tensor:
-        """[N, V], until the next call."""
+    def logits(self, state_NC: Tensor) -> Logits:
+        """Until the next call."""
         head, spec = self.decoder.head, self.decoder.spec
         if not isinstance(head, ServedLinear) or head.weights.packed is None:
-            return self.decoder.read(state_NC)
+            return Logits(self.decoder.read(state_NC))
         # In memory that is kept: fresh pages for logits would cost as much as the head's arithmetic.
         if len(self._room) < len(state_NC):
             self._room = torch.empty(len(state_NC), spec.vocab)
-        logits = head.weights.linear(state_NC, self._room)
-        return logits if spec.logit_scale == 1.0 else logits.mul_(spec.logit_scale)
+        rows = self._room[: len(state_NC)]
+        peaks = head.weights.linear_peaks(state_NC, rows)
+        if spec.logit_scale != 1.0:
+            return Logits(rows.mul_(spec.logit_scale))
+        return Logits(rows, peaks)

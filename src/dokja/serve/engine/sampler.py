@@ -78,6 +78,14 @@ class Row:
     mask: Mask | None = None
 
 
+class Logits(NamedTuple):
+    """Rows of logits [N, V] and, where what made them found them on its way, the largest of each of a row's blocks of
+    BLOCK, [N, ceil(V / BLOCK)]."""
+
+    rows: Tensor
+    peaks: Tensor | None = None
+
+
 class Choice(NamedTuple):
     """The token chosen for a row, and its log-probabilities where the row asks for them."""
 
@@ -85,26 +93,29 @@ class Choice(NamedTuple):
     logprob: TokenLogprob | None
 
 
-def sample(logits_NV: Tensor, rows: Sequence[Row]) -> list[Choice]:
-    """One token a row; the order of the steps is that of `SamplingParams`."""
-    logits = _numpy(logits_NV)
+def sample(logits_NV: Tensor, rows: Sequence[Row], peaks_NB: Tensor | None = None) -> list[Choice]:
+    """One token a row; the order of the steps is that of `SamplingParams`. peaks_NB: as in `Logits`."""
+    logits, peaks = _numpy(logits_NV), _each(peaks_NB, len(rows))
     adjusted = [i for i, row in enumerate(rows) if _adjusts(row.sampling, row)]
     own = dict(zip(adjusted, _room(len(adjusted), logits.shape[1]), strict=True))
     for i, x_V in own.items():
         np.copyto(x_V, logits[i])
         _adjust(x_V, rows[i])
     scans = scan([own.get(i, logits[i]) for i in range(len(rows))],
-                 [_heat(row.sampling, logits.shape[1]) for row in rows], [row.mask for row in rows])
+                 [_heat(row.sampling, logits.shape[1]) for row in rows], [row.mask for row in rows],
+                 [None if i in own else peaks[i] for i in range(len(rows))])
     tokens = [_choose(found, row) for found, row in zip(scans, rows, strict=True)]
     asked = [i for i, row in enumerate(rows) if row.sampling.logprobs is not None]
-    raw = zip(asked, scan([logits[i] for i in asked], [1.0] * len(asked), [None] * len(asked)), strict=True)
+    raw = zip(asked, scan([logits[i] for i in asked], [1.0] * len(asked), [None] * len(asked),
+                          [peaks[i] for i in asked]), strict=True)
     entries = {i: _logprob(found, tokens[i], rows[i].sampling.logprobs or 0) for i, found in raw}
     return [Choice(token, entries.get(i)) for i, token in enumerate(tokens)]
 
 
-def logprobs(logits_NV: Tensor, tokens: Sequence[int], top: int) -> list[TokenLogprob]:
+def logprobs(logits_NV: Tensor, tokens: Sequence[int], top: int, peaks_NB: Tensor | None = None,
+             ) -> list[TokenLogprob]:
     """Log-probabilities of given tokens, a row each, with the `top` likeliest: prompt_logprobs."""
-    scans = scan(list(_numpy(logits_NV)), [1.0] * len(tokens), [None] * len(tokens))
+    scans = scan(list(_numpy(logits_NV)), [1.0] * len(tokens), [None] * len(tokens), _each(peaks_NB, len(tokens)))
     return [_logprob(found, token, top) for found, token in zip(scans, tokens, strict=True)]
 
 
@@ -116,6 +127,10 @@ def uniform(seed: int, n: int) -> float:
 
 def _numpy(logits_NV: Tensor) -> Floats:
     return logits_NV.detach().float().cpu().contiguous().numpy()
+
+
+def _each(peaks_NB: Tensor | None, rows: int) -> Sequence[Floats | None]:
+    return [None] * rows if peaks_NB is None else list(peaks_NB.numpy())
 
 
 _kept_room = threading.local()

@@ -56,23 +56,26 @@ class Scan:
         return float(np.partition(among, len(among) - n)[len(among) - n])
 
 
-def scan(rows: Sequence[Floats], temperatures: Sequence[float], masks: Sequence[Mask | None]) -> list[Scan]:
+def scan(rows: Sequence[Floats], temperatures: Sequence[float], masks: Sequence[Mask | None],
+         peaks: Sequence[Floats | None]) -> list[Scan]:
     """Scans of contiguous rows of one length, without sums where the temperature is 0. A row that has a mask becomes
-    -inf where it forbids. What is found of a row depends on that row alone, bit for bit."""
+    -inf where it forbids. peaks: of rows without a mask, where they are known. What is found of a row depends on that
+    row alone, bit for bit."""
     if not rows:
         return []
     if native.library() is None:
-        return [_plain(*each) for each in zip(rows, temperatures, masks, strict=True)]
+        return [_plain(*each) for each in zip(rows, temperatures, masks, strict=True)]  # finds peaks anew
     count, vocab = len(rows), len(rows[0])
-    peaks = np.empty((count, -(-vocab // BLOCK)), np.float32)
-    sums = np.empty(peaks.shape, np.float64)
+    found = np.empty((count, -(-vocab // BLOCK)), np.float32)
+    sums = np.empty(found.shape, np.float64)
     best = np.empty(count, np.int64)
     heat = np.asarray(temperatures, np.float32)
     pointers = (ctypes.c_void_p * count)(*(row.ctypes.data for row in rows))
-    forbidden = (ctypes.c_void_p * count)(*(None if mask is None else mask.ctypes.data for mask in masks))
-    native.call("scan", pointers, forbidden, heat.ctypes.data, count, vocab,
-                best.ctypes.data, peaks.ctypes.data, sums.ctypes.data)
-    return [Scan(rows[i], first, peaks[i], sums[i] if heat[i] > 0 else None) for i, first in enumerate(best.tolist())]
+    forbidden, known = ((ctypes.c_void_p * count)(*(None if one is None else one.ctypes.data for one in each))
+                        for each in (masks, peaks))
+    native.call("scan", pointers, forbidden, known, heat.ctypes.data, count, vocab,
+                best.ctypes.data, found.ctypes.data, sums.ctypes.data)
+    return [Scan(rows[i], first, found[i], sums[i] if heat[i] > 0 else None) for i, first in enumerate(best.tolist())]
 
 
 def _plain(row: Floats, temperature: float, mask: Mask | None) -> Scan:

@@ -64,6 +64,13 @@ extern "C" int dokja_linear(const Matrix* m, const float* x, int64_t ldx, int64_
   return 0;
 }
 
+// With the largest of each REACH outputs of each row.
+extern "C" int dokja_linear_peaks(const Matrix* m, const float* x, int64_t count, float* out, float* peaks,
+                                  int threads) {
+  linear_peaks(*m, x, count, out, peaks, threads);
+  return 0;
+}
+
 // down(activation(gate) * up).
 extern "C" int dokja_mlp(const Matrix* gate_up, const Matrix* down, int64_t activation, const float* x, int64_t count,
                          float* out, int threads) {

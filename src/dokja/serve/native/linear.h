@@ -6,6 +6,7 @@
 namespace dokja {
 
 constexpr int64_t BLOCK = 128;  // rows at once, so that they stay in a near cache while the weights stream past
+constexpr int64_t REACH = 256;  // outputs whose largest is told; BLOCK of engine/scan.py
 constexpr int64_t SMALL = 1 << 15;  // bytes of weights that are read before a second thread has heard of them
 
 // Rows as a kind of matrix wants them: floats as they lie, or integers.
@@ -78,6 +79,54 @@ inline void linear(const Matrix& m, const float* x, int64_t ldx, int64_t count, 
     const int64_t n = std::min(BLOCK, count - i);
     const Input in(x + i * ldx, ldx, n, m, keep<0>(Input::floats((Kind)m.kind, n, m.inputs)), threads);
     multiply(m, in, out + i * ldo, ldo, threads);
+  }
+}
+
+// Copies n <= REACH floats to memory that is not read soon, and finds the largest.
+inline float pass_on(const float* from, int64_t n, float* to) {
+  Vec largest = splat(-INFINITY);
+#ifdef DOKJA_VNNI
+  for (int64_t i = 0; i < n; i += PANEL) {
+    const int lanes = (int)std::min<int64_t>(PANEL, n - i);
+    const __mmask16 mask = (__mmask16)((1u << lanes) - 1);
+    const __m512 v = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), mask, from + i);
+    put(to + i, lanes, v, true);
+    largest = max(largest, (Vec)v);
+  }
+#else
+  alignas(64) float last[W];
+  for (int64_t i = 0; i < n; i += W) {
+    const int64_t lanes = std::min<int64_t>(W, n - i);
+    std::fill(last, last + W, -INFINITY);
+    std::memcpy(last, from + i, lanes * 4);
+    std::memcpy(to + i, last, lanes * 4);
+    largest = max(largest, load(last));
+  }
+#endif
+  return max(largest);
+}
+
+// The same, and the largest of each REACH outputs of each row, peaks [count, ceil(outputs / REACH)]: looked for while they
+// are near, since logits of many rows fit no cache.
+inline void linear_peaks(const Matrix& m, const float* x, int64_t count, float* out, float* peaks, int threads) {
+  const int64_t blocks = ceil_div(m.outputs, REACH);
+  large_pages(out, count * m.outputs * 4);
+  for (int64_t i = 0; i < count; i += BLOCK) {
+    const int64_t n = std::min(BLOCK, count - i);
+    const Input in(x + i * m.inputs, m.inputs, n, m, keep<0>(Input::floats((Kind)m.kind, n, m.inputs)), threads);
+    share(blocks, threads, [&](int64_t from, int64_t to) {
+      float* near = keep<10>(BLOCK * REACH);
+      for (int64_t b = from; b < to; b++) {
+        const int64_t first = b * REACH, held = std::min(REACH, m.outputs - first);
+        const Matrix part{m.panel(first / m.wide()), m.bias ? m.bias + first : nullptr, held, m.inputs, m.kind};
+        panels(part, 0, part.panels(), in, near, REACH);
+        for (int64_t r = 0; r < n; r++)
+          peaks[(i + r) * blocks + b] = pass_on(near + r * REACH, held, out + (i + r) * m.outputs + first);
+      }
+#ifdef DOKJA_VNNI
+      _mm_sfence();
+#endif
+    });
   }
 }
 

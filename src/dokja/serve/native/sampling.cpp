@@ -1,9 +1,7 @@
 // What the sampler reads of whole rows of logits: where they are large, and how much mass lies where.
-#include "packed.h"
+#include "linear.h"
 
 using namespace dokja;
-
-constexpr int64_t BLOCK = 256;  // as in engine/scan.py
 
 // x becomes -inf at every i whose bit i % 8 of byte i / 8 is 0.
 static void forbid(float* x, const uint8_t* mask, int64_t n) {
@@ -19,12 +17,14 @@ static void forbid(float* x, const uint8_t* mask, int64_t n) {
   for (; i < n; i++) x[i] = mask[i / 8] >> i % 8 & 1 ? x[i] : -INFINITY;
 }
 
-// For each row: best, the first place of its largest; peaks[b], the largest of block b; and, where temperature > 0, sums[b], the block's share of
-// sum exp((x - largest) / temperature). Where there is a mask, it forbids before all else. Every row is one thread's, so
-// that nothing depends on the others.
-extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const float* temperature, int64_t count,
-                          int64_t vocab, int64_t* best, float* peaks, double* sums, int threads) {
-  const int64_t blocks = (vocab + BLOCK - 1) / BLOCK;
+// For each row: best, the first place of its largest; peaks[b], the largest of block b; and, where temperature > 0,
+// sums[b], the block's share of sum exp((x - largest) / temperature). Where there is a mask, it forbids before all else;
+// where there is none, known may hold the peaks. Every row is one thread's, so that nothing depends on the others.
+extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const float* const* known,
+                          const float* temperature, int64_t count, int64_t vocab, int64_t* best, float* peaks,
+                          double* sums, int threads) {
+  constexpr int64_t BLOCK = REACH;
+  const int64_t blocks = ceil_div(vocab, BLOCK);
   share(count, threads, [&](int64_t from, int64_t to) {
     for (int64_t n = from; n < to; n++) {
       float* x = rows[n];
@@ -35,10 +35,14 @@ extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const
       float largest = -INFINITY;
       int64_t block = 0;
       for (int64_t b = 0; b < blocks; b++) {
-        const float* p = b + 1 < blocks ? x + b * BLOCK : last;
-        Vec m = load(p);
-        for (int64_t i = W; i < BLOCK; i += W) m = max(m, load(p + i));
-        peaks[n * blocks + b] = max(m);
+        if (known[n]) {
+          peaks[n * blocks + b] = known[n][b];
+        } else {
+          const float* p = b + 1 < blocks ? x + b * BLOCK : last;
+          Vec m = load(p);
+          for (int64_t i = W; i < BLOCK; i += W) m = max(m, load(p + i));
+          peaks[n * blocks + b] = max(m);
+        }
         if (peaks[n * blocks + b] > largest) {
           largest = peaks[n * blocks + b];
           block = b;
