@@ -56,7 +56,7 @@ def test_a_layer_as_one_call_is_the_layer(name: str) -> None:
             trunk.cache.place(Places.of([row] * count, range(begin, begin + count)))
             done[row] = begin + count
             with torch.inference_mode():
-                found.append(trunk.hidden(torch.tensor(prompt_of(CONTEXT)[begin : begin + count])))
+                found.append(trunk.states(torch.tensor(prompt_of(CONTEXT)[begin : begin + count])))
         return torch.cat(found)
 
     modules = states(False).double()

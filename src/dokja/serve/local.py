@@ -34,6 +34,11 @@ class _Voice:
     prompter: Prompter
     vocabulary: Vocabulary
 
+    def decoder(self, shown: Sequence[str]) -> Callable[[Sequence[int]], str]:
+        """Ids to text without special tokens, except those that the syntax reads."""
+        hidden, decode = self.vocabulary.hidden(frozenset(shown)), self.prompter.tokenizer.decode
+        return lambda ids: decode([token for token in ids if token not in hidden], skip_special_tokens=False)
+
 
 class LocalService:
     """Engines by model name, the first one's model the default. adapters: names of LoRA adapters, each with the name
@@ -141,20 +146,13 @@ class LocalService:
             logprobs=options.logprobs, prompt_logprobs=options.prompt_logprobs, grammar=options.grammar)
         request = Request(name or uuid.uuid4().hex, tuple(prompt.ids), sampling, voice.adapter, options.deadline)
         return EngineAnswer(voice.served.name, voice.engine, request, reader, options=options,
-                            decode=_decoder(voice, prompt.syntax.special), vocabulary=voice.vocabulary,
+                            decode=voice.decoder(prompt.syntax.special), vocabulary=voice.vocabulary,
                             dropped=prompt.dropped, after_reasoning=after)
 
 
 async def _apart(length: int, work: Callable[[_A], _B], source: _A) -> _B:
     """What `work` makes of `source`; a long one in another thread, so that no other answer waits for it."""
     return await asyncio.to_thread(work, source) if length > LONG else work(source)
-
-
-def _decoder(voice: _Voice, shown: Sequence[str]) -> Callable[[Sequence[int]], str]:
-    """Ids to text without special tokens, except those that the syntax reads."""
-    hidden = {token for token, text in voice.vocabulary.special.items() if text not in shown}
-    decode = voice.prompter.tokenizer.decode
-    return lambda ids: decode([token for token in ids if token not in hidden], skip_special_tokens=False)
 
 
 def _check_ids(voice: _Voice, ids: Sequence[int], param: str) -> None:

@@ -80,6 +80,13 @@ class Vocabulary:
         self._added = {index: token.content for index, token in tokenizer.get_added_tokens_decoder().items()}
         self.special = {index: token.content for index, token in tokenizer.get_added_tokens_decoder().items()
                         if token.special}
+        self._hidden: dict[frozenset[str], frozenset[int]] = {}
+
+    def hidden(self, shown: frozenset[str]) -> frozenset[int]:
+        """The special tokens, except those of these texts."""
+        if shown not in self._hidden:  # kept: a vocabulary may have thousands
+            self._hidden[shown] = frozenset(token for token, text in self.special.items() if text not in shown)
+        return self._hidden[shown]
 
     def data(self, token: int) -> bytes:
         """The token's bytes; part of a character where a character is several tokens."""

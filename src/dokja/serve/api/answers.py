@@ -19,6 +19,7 @@ from .context import Context
 from .shapes import MARK
 
 log = logging.getLogger("dokja.serve")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 FAILED = BrokenError("the server failed on this request: its log says why", code="internal_error")
 
 
@@ -91,6 +92,12 @@ async def _disconnected(request: Request, answers: Sequence[Answer]) -> None:
 
 async def merged(answers: Sequence[Answer], context: Context) -> AsyncIterator[tuple[int, Piece]]:
     """The pieces of several answers as they come, each with its answer's number."""
+    if len(answers) == 1:  # no task between its engine and its reader
+        async for piece in answers[0]:
+            if isinstance(piece, End):
+                context.note(answers[0].model, piece.usage)
+            yield 0, piece
+        return
     queue: asyncio.Queue[tuple[int, Piece | BaseException]] = asyncio.Queue()
 
     async def read(number: int, answer: Answer) -> None:
@@ -144,4 +151,4 @@ def error_body(error: DokjaError) -> dict[str, Any]:
 def event(data: dict[str, Any], name: str | None = None) -> str:
     """One server-sent event."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"{head}data: {_encode(data)}\n\n"

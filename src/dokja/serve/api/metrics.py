@@ -127,6 +127,7 @@ class _Measured:
 
     async def _timed(self) -> AsyncIterator[Piece]:
         metrics, model, last = self._metrics, self.model, 0.0
+        between = metrics.between.labels(model)
         async for piece in self._answer:
             now = time.monotonic()
             if isinstance(piece, End):
@@ -135,7 +136,7 @@ class _Measured:
                 metrics.prompt.labels(model).observe(piece.usage.prompt)
                 metrics.written.labels(model).observe(piece.usage.completion)
             elif last:
-                metrics.between.labels(model).observe(now - last)
+                between.observe(now - last)
             else:
                 metrics.first.labels(model).observe(now - self._began)
             last = now

@@ -144,7 +144,7 @@ class Core:
                                 masks[i] if i < len(masks) else None))
         if not rows:
             return []
-        logits = self.runner.logits(states[places])
+        logits = self.runner.logits(states if len(places) == len(states) else states[places])
         return sample(logits.rows, rows, logits.peaks)
 
     def _extend(self, ends: list[Work], choices: list[Choice]) -> list[tuple[Sequence, Event]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -44,19 +45,22 @@ class Places:
 
     row_N: Tensor
     position_N: Tensor
-    spans: tuple[Span, ...]
 
     @staticmethod
     def of(rows: Sequence[int], positions: Sequence[int]) -> Places:
+        return Places(torch.tensor(rows), torch.tensor(positions))
+
+    @cached_property
+    def spans(self) -> tuple[Span, ...]:
         spans: list[Span] = []
-        for i, (row, position) in enumerate(zip(rows, positions, strict=True)):
+        for i, (row, position) in enumerate(zip(self.row_N.tolist(), self.position_N.tolist(), strict=True)):
             block = position // QUERIES * QUERIES
             if spans and spans[-1].row == row and spans[-1].block == block:
                 last = spans.pop()
                 spans.append(Span(last.begin, i + 1, row, block, last.offset))
             else:
                 spans.append(Span(i, i + 1, row, block, position - block))
-        return Places(torch.tensor(rows), torch.tensor(positions), tuple(spans))
+        return tuple(spans)
 
 
 @dataclass(frozen=True)

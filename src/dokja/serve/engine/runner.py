@@ -43,7 +43,7 @@ class Runner:
         self.cache.place(at)
         if self.adapters is not None:
             self.adapters.place([work.sequence.request.adapter for work in works for _ in range(work.count)])
-        return self.decoder.norm(self.trunk.hidden(torch.tensor(ids)))
+        return self.trunk.states(torch.tensor(ids))
 
     @torch.inference_mode()
     def mtp(self, depth: int, at: Places, state_NC: Tensor, next_N: Tensor) -> Tensor:

@@ -71,11 +71,13 @@ def scan(rows: Sequence[Floats], temperatures: Sequence[float], masks: Sequence[
     best = np.empty(count, np.int64)
     heat = np.asarray(temperatures, np.float32)
     pointers = (ctypes.c_void_p * count)(*(row.ctypes.data for row in rows))
-    forbidden, known = ((ctypes.c_void_p * count)(*(None if one is None else one.ctypes.data for one in each))
+    forbidden, given = ((ctypes.c_void_p * count)(*(None if one is None else one.ctypes.data for one in each))
                         for each in (masks, peaks))
-    native.call("scan", pointers, forbidden, known, heat.ctypes.data, count, vocab,
+    native.call("scan", pointers, forbidden, given, heat.ctypes.data, count, vocab,
                 best.ctypes.data, found.ctypes.data, sums.ctypes.data)
-    return [Scan(rows[i], first, found[i], sums[i] if heat[i] > 0 else None) for i, first in enumerate(best.tolist())]
+    return [Scan(row, first, one if known is None else known, its if temperature > 0 else None)
+            for row, first, one, known, its, temperature
+            in zip(rows, best.tolist(), found, peaks, sums, temperatures, strict=True)]
 
 
 def _plain(row: Floats, temperature: float, mask: Mask | None) -> Scan:

@@ -1,11 +1,11 @@
-"""A prepared decoder over a step's tokens, a native call for each layer that the kernels know.
+"""A prepared decoder over a step's tokens, a native call for layers that the kernels know.
 
 PyTorch's dispatch costs a small model more than its arithmetic when only a few tokens share a step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
@@ -18,31 +18,35 @@ from ..quantise import ServedLinear, ServedMixture, ServedMLP
 from ..weights import ACTIVATIONS
 from .paged import PagedCache, PagedLayer, Places
 
-Run = Callable[[Tensor, Tensor, Tensor], Tensor]
-
 
 class Trunk:
-    """`Decoder.hidden` over paged caches, and its MTP layers. Layers that no kernel knows run as modules."""
+    """`Decoder.hidden` and the norm behind it over paged caches, and the MTP layers. Layers that no kernel knows run as
+    modules."""
 
     def __init__(self, decoder: Decoder, cache: PagedCache) -> None:
         self.decoder, self.cache = decoder, cache
         self.layers = cache.layers[: len(decoder.layers)]
-        self.blocks = [_Block(block, layer) for block, layer in zip(decoder.layers, self.layers, strict=True)]
-        self.whole = not decoder.spec.skips and any(block.known for block in self.blocks)
+        self.runs = _runs(zip(decoder.layers, self.layers, strict=True))
+        self.whole = not decoder.spec.skips and any(isinstance(run, _Known) for run in self.runs)
+        norm = decoder.norm
+        last = self.runs[-1]
+        self.norm = (_norm(norm) if type(norm) is RMSNorm and isinstance(last, _Known) and last.mixture is None
+                     else None)
         held = cache.layers[len(decoder.layers) :]  # none, where MTP layers have no pages
-        self.further = [_Block(mtp.get_submodule("block"), layer)
+        self.further = [_runs([(mtp.get_submodule("block"), layer)])[0]
                         for mtp, layer in zip(decoder.mtp, held, strict=False)]
 
-    def hidden(self, ids_N: Tensor) -> Tensor:
-        """The states after the trunk's layers, [N, C], of the tokens that the cache was told the places of."""
+    def states(self, ids_N: Tensor) -> Tensor:
+        """The states that the head reads, [N, C], of the tokens that the cache was told the places of."""
         at = self.cache.at
         if not self.whole:
-            return self.decoder.hidden(ids_N[None], self.layers, at.position_N[None])[0]
+            return self.decoder.norm(self.decoder.hidden(ids_N[None], self.layers, at.position_N[None])[0])
         x_NC = self.decoder.embed(ids_N[None])[0].contiguous()
         normed_NC = x_NC.new_empty(x_NC.shape)
-        for block in self.blocks:
-            x_NC = block.run(x_NC, normed_NC, at)
-        return x_NC
+        for run in self.runs[:-1]:
+            x_NC = run.run(x_NC, normed_NC, at)
+        x_NC = self.runs[-1].run(x_NC, normed_NC, at, self.norm)
+        return self.decoder.norm(x_NC) if self.norm is None else normed_NC
 
     def mtp(self, depth: int, state_NC: Tensor, next_N: Tensor) -> Tensor:
         """The states that the head reads after MTP layer `depth`, [N, C], of the tokens that the cache was told of."""
@@ -53,19 +57,52 @@ class Trunk:
         return state
 
 
-class _Block:
-    """A layer over its pages: a native call where the kernels know it, else the module."""
-
-    def __init__(self, block: nn.Module, cache: PagedLayer) -> None:
+def _runs(blocks: Iterable[tuple[nn.Module, PagedLayer]]) -> list[_Known | _Module]:
+    """Layers in their order, those that one call runs together."""
+    runs: list[_Known | _Module] = []
+    known: list[_KnownLayer] = []
+    for block, cache in blocks:
         assert isinstance(block, Block)
-        self.block, self.cache = block, cache
-        self.known = _KnownLayer(block, cache) if _is_known(block) else None
+        if _is_known(block):
+            known.append(_KnownLayer(block, cache))
+            if not isinstance(block.ffn, ServedMixture):
+                continue
+        if known:
+            runs.append(_Known(known))
+            known = []
+        if not _is_known(block):
+            runs.append(_Module(block, cache))
+    return [*runs, _Known(known)] if known else runs
 
-    def run(self, x_NC: Tensor, normed_NC: Tensor, at: Places) -> Tensor:
-        """The residual stream after the layer, perhaps in the place of the one before; `normed` is overwritten."""
-        if self.known is None:
-            return self.block(x_NC[None], self.cache, at.position_N[None])[0].contiguous()
-        self.known.run(x_NC, normed_NC, at.row_N, at.position_N)
+
+class _Module:
+    """A layer that no kernel knows, over its pages."""
+
+    def __init__(self, block: Block, cache: PagedLayer) -> None:
+        self.block, self.cache = block, cache
+
+    def run(self, x_NC: Tensor, normed_NC: Tensor, at: Places, norm: native.Norm | None = None) -> Tensor:
+        """The residual stream after the layer."""
+        return self.block(x_NC[None], self.cache, at.position_N[None])[0].contiguous()
+
+
+class _Known:
+    """Layers that one call runs; the feed-forward of the last may be a mixture, which is another."""
+
+    def __init__(self, layers: Sequence[_KnownLayer]) -> None:
+        self.held = tuple(layers)
+        self.layers = (native.Layer * len(layers))(*(one.layer for one in layers))
+        last = layers[-1].block
+        self.mixture = last if isinstance(last.ffn, ServedMixture) else None
+
+    def run(self, x_NC: Tensor, normed_NC: Tensor, at: Places, norm: native.Norm | None = None) -> Tensor:
+        """The residual stream after the layers, in its place; `normed` is overwritten, by what `norm` makes of the
+        stream where it is given."""
+        native.call("layers", self.layers, len(self.layers), norm, len(x_NC), at.row_N,
+                    at.position_N, x_NC, normed_NC)
+        if self.mixture is not None:
+            given = self.mixture.ffn_out(self.mixture.ffn(normed_NC[None]))[0]
+            x_NC.add_(given, alpha=self.mixture.residual_scale)
         return x_NC
 
 
@@ -90,13 +127,6 @@ class _KnownLayer:
             *map(_norm, norms), qkv, out, *mlp, out.outputs, its.heads, its.kv_heads, its.head_dim, its.window or 0,
             turned, its.rope is not None and its.rope.layout == "interleaved", activation, k.shape[1], table.shape[1],
             mixer.scale, block.residual_scale, *map(_address, (mixer.sinks, *tables, k, v, table)))
-
-    def run(self, x_NC: Tensor, normed_NC: Tensor, row_N: Tensor, position_N: Tensor) -> None:
-        """The layer, in place."""
-        native.call("layer", self.layer, len(x_NC), row_N, position_N, x_NC, normed_NC)
-        if isinstance(self.block.ffn, ServedMixture):
-            given = self.block.ffn_out(self.block.ffn(normed_NC[None]))[0]
-            x_NC.add_(given, alpha=self.block.residual_scale)
 
 
 def _is_known(block: Block) -> bool:

@@ -43,7 +43,7 @@ class Norm(ctypes.Structure):
 
 
 class Layer(ctypes.Structure):
-    """A layer that one call runs, as in layer.cpp."""
+    """One of the layers that a call runs, as in layer.cpp."""
 
     _fields_ = (*((name, Norm) for name in ("mixer_in", "mixer_out", "ffn_in", "ffn_out", "q_norm", "k_norm")),
                 *((name, Matrix) for name in ("qkv", "out", "gate_up", "down")),
@@ -64,7 +64,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "embed": (_P, _P, _I, _F, _P, _N),
     "experts_packed": (_P,) * 8 + (_N,),
     "paged_attention": (_P, _N),
-    "layer": (_P, _I, _P, _P, _P, _P, _N),
+    "layers": (_P, _I, _P, _I, _P, _P, _P, _P, _N),
     "scan": (_P, _P, _P, _P, _I, _I, _P, _P, _P, _N),
 }
 _HERE = Path(__file__).parent

@@ -1,4 +1,4 @@
-// One layer of a decoder over a step's tokens as one call: grouped-query attention over pages and a gated MLP.
+// Layers of a decoder over a step's tokens as one call: grouped-query attention over pages and a gated MLP.
 #include "../../models/native/norm.h"
 #include "linear.h"
 #include "paged.h"
@@ -44,28 +44,24 @@ void rotate(float* head, int64_t rotated, bool interleaved, const float* cos, co
   });
 }
 
-}  // namespace
+template <class F> void each(int64_t count, int threads, F f) {
+  share(count, count < 4 ? 1 : threads, [&](int64_t from, int64_t to) {
+    for (int64_t n = from; n < to; n++) f(n);
+  });
+}
 
-// x [N, C]: the residual stream, replaced by what leaves the layer; where the feed-forward is run elsewhere, by what
-// enters it, and `normed` [N, C] gets what the feed-forward reads. rows, positions: where each token stands.
-extern "C" int dokja_layer(const Layer* layer, int64_t count, const int64_t* rows, const int64_t* positions, float* x,
-                           float* normed, int threads) {
-  const Layer& l = *layer;
+bool run(const Layer& l, int64_t count, const int64_t* rows, const int64_t* positions, float* x, float* normed,
+         int threads) {
   const int64_t size = l.width, heads_size = l.heads * l.dim, kv_size = l.kv_heads * l.dim;
   const int64_t qkv_size = heads_size + 2 * kv_size;
   float *qkv = keep<7>(count * qkv_size), *mixed = keep<8>(count * std::max(heads_size, size));
-  const auto each = [&](auto f) {
-    share(count, count < 4 ? 1 : threads, [&](int64_t from, int64_t to) {
-      for (int64_t n = from; n < to; n++) f(n);
-    });
-  };
   for (int64_t n = 0; n < count; n++)
     if (positions[n] < 0 || positions[n] / l.page_size >= l.table_width ||
         l.table[rows[n] * l.table_width + positions[n] / l.page_size] < 0)
-      return 1;
-  each([&](int64_t n) { l.mixer_in(x + n * size, size, normed + n * size); });
+      return false;
+  each(count, threads, [&](int64_t n) { l.mixer_in(x + n * size, size, normed + n * size); });
   linear(l.qkv, normed, size, count, qkv, qkv_size, threads);
-  each([&](int64_t n) {
+  each(count, threads, [&](int64_t n) {
     float *q = qkv + n * qkv_size, *k = q + heads_size, *v = k + kv_size;
     const int64_t turn = positions[n] * (l.rotated / 2);
     for (int64_t h = 0; h < l.heads + l.kv_heads; h++) {
@@ -83,7 +79,7 @@ extern "C" int dokja_layer(const Layer* layer, int64_t count, const int64_t* row
   const Paged paged{count, l.heads, l.kv_heads, l.dim, l.dim, l.page_size, l.table_width, l.window,
                     {by_page, kv_size, l.dim, by_page, kv_size, l.dim}, qkv_size, l.scale,
                     qkv, l.k, l.v, l.sinks, l.table, rows, positions, mixed};
-  if (!paged_attention(paged, threads)) return 1;
+  if (!paged_attention(paged, threads)) return false;
   float* part = qkv;  // no longer needed: what each half adds to the stream, if it is wide enough
   if (qkv_size < size) part = keep<9>(count * size);
   const auto add = [&](int64_t n, const Norm& norm) {
@@ -94,12 +90,26 @@ extern "C" int dokja_layer(const Layer* layer, int64_t count, const int64_t* row
     });
   };
   linear(l.out, mixed, heads_size, count, part, size, threads);
-  each([&](int64_t n) {
+  each(count, threads, [&](int64_t n) {
     add(n, l.mixer_out);
     l.ffn_in(x + n * size, size, normed + n * size);
   });
-  if (!l.gate_up.data) return 0;
+  if (!l.gate_up.data) return true;
   gated_mlp(l.gate_up, l.down, l.activation, normed, count, part, threads);
-  each([&](int64_t n) { add(n, l.ffn_out); });
+  each(count, threads, [&](int64_t n) { add(n, l.ffn_out); });
+  return true;
+}
+
+}  // namespace
+
+// x [N, C]: the residual stream, replaced by what leaves the last of the layers; where its feed-forward is run elsewhere,
+// by what enters that, and `normed` [N, C] gets what it reads. With a norm, `normed` gets what that makes of x. rows,
+// positions: where each token stands.
+extern "C" int dokja_layers(const Layer* layers, int64_t depth, const Norm* norm, int64_t count, const int64_t* rows,
+                            const int64_t* positions, float* x, float* normed, int threads) {
+  for (int64_t i = 0; i < depth; i++)
+    if (!run(layers[i], count, rows, positions, x, normed, threads)) return 1;
+  const int64_t size = layers->width;
+  if (norm) each(count, threads, [&](int64_t n) { (*norm)(x + n * size, size, normed + n * size); });
   return 0;
 }

@@ -19,7 +19,7 @@ static void forbid(float* x, const uint8_t* mask, int64_t n) {
 
 // For each row: best, the first place of its largest; peaks[b], the largest of block b; and, where temperature > 0,
 // sums[b], the block's share of sum exp((x - largest) / temperature). Where there is a mask, it forbids before all else;
-// where there is none, known may hold the peaks. Every row is one thread's, so that nothing depends on the others.
+// where there is none, known may hold the peaks, and peaks gets none. Every row is one thread's, so that nothing depends on the others.
 extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const float* const* known,
                           const float* temperature, int64_t count, int64_t vocab, int64_t* best, float* peaks,
                           double* sums, int threads) {
@@ -34,20 +34,18 @@ extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const
       std::copy(x + (blocks - 1) * BLOCK, x + vocab, last);
       float largest = -INFINITY;
       int64_t block = 0;
-      for (int64_t b = 0; b < blocks; b++) {
-        if (known[n]) {
-          peaks[n * blocks + b] = known[n][b];
-        } else {
-          const float* p = b + 1 < blocks ? x + b * BLOCK : last;
-          Vec m = load(p);
-          for (int64_t i = W; i < BLOCK; i += W) m = max(m, load(p + i));
-          peaks[n * blocks + b] = max(m);
-        }
-        if (peaks[n * blocks + b] > largest) {
-          largest = peaks[n * blocks + b];
+      for (int64_t b = 0; b < blocks && !known[n]; b++) {
+        const float* p = b + 1 < blocks ? x + b * BLOCK : last;
+        Vec m = load(p);
+        for (int64_t i = W; i < BLOCK; i += W) m = max(m, load(p + i));
+        peaks[n * blocks + b] = max(m);
+      }
+      const float* peak = known[n] ? known[n] : peaks + n * blocks;
+      for (int64_t b = 0; b < blocks; b++)
+        if (peak[b] > largest) {
+          largest = peak[b];
           block = b;
         }
-      }
       best[n] = block * BLOCK;
       while (best[n] + 1 < std::min(vocab, (block + 1) * BLOCK) && x[best[n]] != largest) best[n]++;
       if (!(temperature[n] > 0)) continue;
