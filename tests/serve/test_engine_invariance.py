@@ -28,7 +28,7 @@ Answer = tuple[list[int], list[TokenLogprob]]
 
 def served(name: str, kind: Kind) -> Decoder:
     """A tiny decoder with the weights that serving reads."""
-    return prepare(tiny_decoder(name), kind)
+    return prepare(tiny_decoder(name), kind, narrow=0)
 
 
 def random_requests(seed: int, count: int) -> list[Request]:

@@ -27,7 +27,7 @@ from dokja.serve.weights import Kind
 @pytest.mark.parametrize("name", [*FAMILIES, "indexed"])
 def test_an_answer_does_not_depend_on_what_shares_its_steps(name: str, kind: Kind) -> None:
     """Alone in whole prompts, against crowds in small chunks, few pages and shared prefixes."""
-    decoder, requests = prepare(tiny_decoder(name), kind), random_requests(0, 6)
+    decoder, requests = prepare(tiny_decoder(name), kind, narrow=0), random_requests(0, 6)
     alone = {request.id: run(Core(decoder, ROOMY), [(0, request)])[request.id] for request in requests}
     tight = Core(decoder, Limits(context=CONTEXT, tokens=CONTEXT + 64, rows=5, budget=19))
     draws = random.Random(1)

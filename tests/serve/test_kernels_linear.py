@@ -190,6 +190,20 @@ def test_a_prepared_decoder_computes_the_same(name: str) -> None:
             assert ((found - expected).norm(dim=1) / expected.norm(dim=1)).median() < most, kind
 
 
+@pytest.mark.parametrize("narrow", [False, True])
+def test_int4_has_eight_bits_where_four_lose_the_most(narrow: bool) -> None:
+    decoder = tiny_decoder("gemma-3")
+    prepare(decoder, "int4", narrow=decoder.spec.width + narrow)
+    layers = [{name: layer.get_submodule(f"mixer.{name}").weights.kind for name in ("qkv", "out")}
+              | {name: getattr(layer.ffn, name).kind for name in ("gate_up", "down")} for layer in decoder.layers]
+    eight = dict.fromkeys(("qkv", "out", "gate_up", "down"), "int8")
+    assert len(layers) > 2
+    assert layers[0] == layers[-1] == eight
+    assert layers[1:-1] == [eight | {"out": "int4", "down": "int4"} | ({} if narrow else {"gate_up": "int4"})
+                            ] * (len(layers) - 2)
+    assert decoder.head.weights.kind == decoder.embedding.weights.kind == "int8"
+
+
 def test_memory_falls() -> None:
     spec = replace(tiny_spec("kanana"), vocab=4096)
     whole = sum(4 * x.numel() for x in Decoder(spec).parameters())

@@ -3,6 +3,8 @@ others."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor, empty, nn
 
 from ..models.decoder import Decoder
@@ -10,6 +12,20 @@ from ..models.ffn import GatedMLP, MixtureOfExperts
 from ..models.indexer import LightningIndexer
 from ..models.norm import GatedRMSNorm
 from .weights import Experts, Kind, Weights, experts, gated_mlp
+
+NARROW = 1024
+
+
+class Kinds(NamedTuple):
+    """How many bits a layer's matrices have: those before its attention, those of its feed-forward that read the
+    residual stream, and those that write into it."""
+
+    mixes: Kind
+    reads: Kind
+    writes: Kind
+
+
+FLOAT = Kinds("fp32", "fp32", "fp32")
 
 
 class ServedLinear(nn.Module):
@@ -37,10 +53,10 @@ class ServedEmbedding(nn.Module):
 class ServedMLP(nn.Module):
     """`GatedMLP` as one call."""
 
-    def __init__(self, mlp: GatedMLP, kind: Kind) -> None:
+    def __init__(self, mlp: GatedMLP, kinds: Kinds) -> None:
         super().__init__()
         self.activation = mlp.activation
-        self.gate_up, self.down = _pack(mlp.gate_up, kind), _pack(mlp.down, kind)
+        self.gate_up, self.down = _pack(mlp.gate_up, kinds.reads), _pack(mlp.down, kinds.writes)
 
     def forward(self, x: Tensor) -> Tensor:
         return gated_mlp(self.gate_up, self.down, self.activation, x)
@@ -49,18 +65,18 @@ class ServedMLP(nn.Module):
 class ServedMixture(nn.Module):
     """`MixtureOfExperts` over packed experts; the router stays in float32."""
 
-    def __init__(self, mixture: MixtureOfExperts, kind: Kind) -> None:
+    def __init__(self, mixture: MixtureOfExperts, kinds: Kinds) -> None:
         super().__init__()
         self.activation = mixture.moe.activation
         sides = []
-        for name in ("gate_up", "down"):
+        for name, kind in (("gate_up", kinds.reads), ("down", kinds.writes)):
             stacked, bias = getattr(mixture, name), getattr(mixture, f"{name}_bias")
             sides.append(Experts(Weights(stacked[e].T, None if bias is None else bias[e], kind)
                                  for e in range(len(stacked))))
             setattr(mixture, name, None)
         self.gate_up, self.down = sides
         mixture.router = ServedLinear(_pack(mixture.router, "fp32"))  # type: ignore[assignment]
-        self.shared = None if mixture.shared is None else ServedMLP(mixture.shared, kind)
+        self.shared = None if mixture.shared is None else ServedMLP(mixture.shared, kinds)
         mixture.shared = None
         self.mixture = mixture
 
@@ -71,12 +87,13 @@ class ServedMixture(nn.Module):
         return experts(self.gate_up, self.down, self.activation, x, expert, share, further).view_as(x_BTC)
 
 
-def prepare(decoder: Decoder, weights: Kind) -> Decoder:
+def prepare(decoder: Decoder, weights: Kind, *, narrow: int = NARROW) -> Decoder:
     """The decoder itself, with every linear layer, gated MLP and mixture swapped for a serving one.
 
-    weights: fp32, int8 or int4. Head, embedding and what makes queries, keys and values have at least 8 bits (they lose
-    the most for their size at 4); routers, indexers, gates of norms and what latent attention makes keys and values
-    with stay float32. Each original is dropped as its replacement is made. It can no longer be trained or saved.
+    weights: fp32, int8 or int4. Routers, indexers, gates of norms and what latent attention makes keys and values with
+    stay float32. With int4, what loses the most for its size has 8 bits: head and embedding, what makes queries, keys
+    and values, the first layer and the last, and, in a model narrower than `narrow`, all that reads its residual
+    stream. Each original is dropped as its replacement is made. The decoder can no longer be trained or saved.
     """
     wide: Kind = "fp32" if weights == "fp32" else "int8"
     head = _pack(decoder.head, wide)
@@ -85,7 +102,11 @@ def prepare(decoder: Decoder, weights: Kind) -> Decoder:
     elif wide == "int8":
         decoder.embedding = ServedEmbedding(Weights(decoder.embedding.weight, None, wide))  # type: ignore[assignment]
     decoder.head = ServedLinear(head)  # type: ignore[assignment]
-    _swap(decoder, weights)
+    ends = decoder.layers[0], decoder.layers[-1]
+    most = Kinds(wide, wide if decoder.spec.width < narrow else weights, weights)
+    for layer in decoder.layers:
+        _swap(layer, Kinds(wide, wide, wide) if layer in ends else most)
+    _swap(decoder, most)
     return decoder.float().requires_grad_(False)
 
 
@@ -106,17 +127,17 @@ def _pack(linear: nn.Linear, kind: Kind) -> Weights:
     return Weights(linear.weight, linear.bias, kind)
 
 
-def _swap(module: nn.Module, kind: Kind) -> None:
+def _swap(module: nn.Module, kinds: Kinds) -> None:
     for name, child in list(module.named_children()):
         new: nn.Module | None = None
         if isinstance(child, MixtureOfExperts):
-            new = ServedMixture(child, kind)
+            new = ServedMixture(child, kinds)
         elif isinstance(child, GatedMLP):
-            new = ServedMLP(child, kind)
+            new = ServedMLP(child, kinds)
         elif isinstance(child, nn.Linear) and name != "kv_up":
-            new = ServedLinear(_pack(child, "int8" if kind == "int4" and name != "out" else kind))
+            new = ServedLinear(_pack(child, kinds.writes if name == "out" else kinds.mixes))
         elif not isinstance(child, ServedMixture | ServedMLP):
-            _swap(child, "fp32" if isinstance(child, LightningIndexer | GatedRMSNorm) else kind)
+            _swap(child, FLOAT if isinstance(child, LightningIndexer | GatedRMSNorm) else kinds)
         if new is not None:
             setattr(module, name, new)
         del child
