@@ -94,13 +94,17 @@ class MixtureOfExperts(nn.Module):
                                                                                     router.groups):
             return native.router(x_NC, self.router.weight, bias, active=self.moe.active, groups=router.groups,
                                  kept=router.groups_kept, softmax=router.score == "softmax", scale=router.scale)
-        logits = self.router(x_NC)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        scores = ops.sigmoid(logits) if router.score == "sigmoid" else logits.softmax(-1)
-        expert, weight = route(scores, bias, router, self.moe.active)
+        expert, weight, scores = self.chosen(x_NC)
         load = expert.flatten().bincount(minlength=self.moe.experts)
         share = scores / (scores.sum(-1, keepdim=True) + 1e-20)
         return expert, weight, load, self.moe.experts * (load / load.sum() * share.mean(0)).sum()
+
+    def chosen(self, x_NC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`route`'s choice and weights, and what it chose by: the scores of all experts [N, E]."""
+        logits, bias = self.router(x_NC), self.router_bias
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        scores = ops.sigmoid(logits) if self.moe.router.score == "sigmoid" else logits.softmax(-1)
+        return *route(scores, bias, self.moe.router, self.moe.active), scores  # type: ignore[arg-type]
 
 
 def build_ffn(ffn: FeedForward, width: int) -> GatedMLP | PlainMLP | MixtureOfExperts:

@@ -82,7 +82,7 @@ class ServedMixture(nn.Module):
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         x = x_BTC.flatten(0, -2)
-        expert, share, _, _ = self.mixture.routed(x)
+        expert, share, _ = self.mixture.chosen(x)
         further = None if self.shared is None else self.shared(x)
         return experts(self.gate_up, self.down, self.activation, x, expert, share, further).view_as(x_BTC)
 
