@@ -1,7 +1,7 @@
 """What drafts are worth: a K-EXAONE of pocket size, trained here with its MTP layer, writes with them and without.
 
 The answers must be the same, token for token. One request at a time, where a step waits for its weights and drafts are
-meant to pay; drafts on and off take turns.
+meant to pay, and several at once at a temperature where hardly any draft can stand; drafts on and off take turns.
 """
 
 from __future__ import annotations
@@ -54,13 +54,16 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Bar]]:
                     if 20 <= len(model.codec.encode(line)) <= PROMPT)
     repeating = [model.codec.encode(f"{sentence}\n" * REPEATS)]
     begun = [[model.codec.end_of_text, *ids] for ids in texts]
-    cases = [("MTP drafts, greedy", True, begun, 0.0, 1.3), ("MTP drafts, temperature 0.7", True, begun, 0.7, 0.95),
-             ("n-gram drafts, a text that repeats", False, repeating, 0.0, 0.95),
-             ("n-gram drafts, other text, temperature 0.7", False, begun, 0.7, 0.95)]
-    print(f"\n{'one request at a time, tokens/s':46s}{'without':>9s}{'with':>9s}{'ratio':>8s}{'accepted':>10s}")
+    cases = [("MTP drafts, greedy", True, begun, 0.0, 1, 1.3),
+             ("MTP drafts, temperature 0.7", True, begun, 0.7, 1, 0.95),
+             *((f"MTP drafts, {at_once} at once, temperature {heat}", True, 2 * begun, heat, at_once, 0.95)
+               for at_once in (4, 12) for heat in (0.7, 1.5)),
+             ("n-gram drafts, a text that repeats", False, repeating, 0.0, 1, 0.95),
+             ("n-gram drafts, other text, temperature 0.7", False, begun, 0.7, 1, 0.95)]
+    print(f"\n{'tokens/s, one at a time where not said':46s}{'without':>9s}{'with':>9s}{'ratio':>8s}{'accepted':>10s}")
     data, bars = {}, []
-    for name, mtp, prompts, temperature, goal in cases:
-        without, drafted, accepted = _compare(model, mtp, prompts, temperature, arguments.rounds)
+    for name, mtp, prompts, temperature, at_once, goal in cases:
+        without, drafted, accepted = _compare(model, mtp, prompts, temperature, at_once, arguments.rounds)
         ratio = statistics.median(b / a for a, b in zip(without, drafted, strict=True))
         print(f"{name:46s}{statistics.median(without):9.1f}{statistics.median(drafted):9.1f}{ratio:8.2f}{accepted:10.0%}")
         data[name] = {"without": without, "with": drafted, "ratio": ratio, "accepted": accepted}
@@ -90,10 +93,11 @@ def _train(folder: Path) -> None:
     save_folder(folder, trainer.model.eval(), codec, {"family": "k-exaone", "seed": 1, "steps": STEPS})
 
 
-def _compare(model: Model, mtp: bool, prompts: Sequence[Sequence[int]], temperature: float,
+def _compare(model: Model, mtp: bool, prompts: Sequence[Sequence[int]], temperature: float, at_once: int,
              rounds: int) -> tuple[list[float], list[float], float]:
     """Tokens a second without and with drafts by round, and the share of drafts that stood."""
-    engine = Engine(model, Limits(CONTEXT, 4 * CONTEXT, rows=2, prefix_cache=False, mtp=mtp))
+    limits = Limits(CONTEXT, (at_once + 3) * CONTEXT, rows=at_once, prefix_cache=False, mtp=mtp)
+    engine = Engine(model, limits)
     try:
         written: list[tuple[list[list[int]], list[list[int]]]] = []
         rates: tuple[list[float], list[float]] = ([], [])
@@ -101,7 +105,7 @@ def _compare(model: Model, mtp: bool, prompts: Sequence[Sequence[int]], temperat
             answers = []
             for drafts in (False, True):
                 start = time.perf_counter()
-                answers.append(asyncio.run(_write(engine, prompts, temperature, drafts)))
+                answers.append(asyncio.run(_write(engine, prompts, temperature, at_once, drafts)))
                 if counted >= 0:
                     rates[drafts].append(sum(map(len, answers[-1])) / (time.perf_counter() - start))
             written.append((answers[0], answers[1]))
@@ -113,13 +117,17 @@ def _compare(model: Model, mtp: bool, prompts: Sequence[Sequence[int]], temperat
         engine.close()
 
 
-async def _write(engine: Engine, prompts: Sequence[Sequence[int]], temperature: float, drafts: bool) -> list[list[int]]:
-    """What follows each prompt, one after another."""
-    answers = []
-    for number, ids in enumerate(prompts):
+async def _write(engine: Engine, prompts: Sequence[Sequence[int]], temperature: float, at_once: int,
+                 drafts: bool) -> list[list[int]]:
+    """What follows each prompt; where one has ended the next begins."""
+    places = asyncio.Semaphore(at_once)
+
+    async def one(number: int, ids: Sequence[int]) -> list[int]:
         sampling = SamplingParams(max_tokens=TOKENS, temperature=temperature, seed=number)
         answer: list[int] = []
-        async for step in engine.submit(Request(str(number), tuple(ids), sampling, speculate=drafts)):
-            answer += step.tokens
-        answers.append(answer)
-    return answers
+        async with places:
+            async for step in engine.submit(Request(str(number), tuple(ids), sampling, speculate=drafts)):
+                answer += step.tokens
+        return answer
+
+    return list(await asyncio.gather(*(one(number, ids) for number, ids in enumerate(prompts))))

@@ -24,6 +24,7 @@ from .scheduler import Sequence, Work
 
 CALL = 2e6  # FLOPs that take as long as what surrounds the arithmetic of a layer
 KEPT = 256  # states that wait for the layer
+DOUBT = 3  # calls that one counts for which nobody got a draft of
 
 
 def share_of_step(spec: ModelSpec) -> float:
@@ -97,6 +98,9 @@ class LayerDrafts:
         running = len(works)
         bar = MARGIN * check_cost(running, self.spare)
         active = bar < 1 and self._ledger.open()
+        if self._ledger.doubted and not active:
+            self._abandon(works)
+            return
         offset, due = 0, []
         for work in works:
             state = self._keep(work, states_NC[offset : offset + work.count])
@@ -111,6 +115,13 @@ class LayerDrafts:
         tips = self._follow(due, runner)
         self._grow([tip for tip in tips if active and tip.sequence in wanted], bar, running, runner, pages)
 
+    def _abandon(self, works: list[Work]) -> None:
+        """Follow these sequences no further: for a layer that does not pay, even keeping what it would need costs."""
+        for work in works:
+            state = self._states.setdefault(work.sequence, _State())
+            state.lost = True
+            state.drop()
+
     def _keep(self, work: Work, states_NC: Tensor) -> _State | None:
         """Take what the trunk said of the tokens whose next token is known."""
         sequence = work.sequence
@@ -122,7 +133,7 @@ class LayerDrafts:
             state.lost = work.begin > state.end
         state.end = min(work.begin + work.count, len(sequence.tokens) - 1)
         if not state.lost and state.end > work.begin:
-            state.waiting.append(states_NC[: state.end - work.begin].clone())
+            state.waiting.append(states_NC[: state.end - work.begin])
             state.held += state.end - work.begin
         return state
 
@@ -167,6 +178,8 @@ class LayerDrafts:
                 if (len(tip.sure) < self.most and tip.chance * self._rate >= bar + MARGIN * self.share
                         and tip.position < runner.cache.context and pages.reserve(tip.row, tip.position + 1)):
                     going.append(tip)
+            if not any(tip.sure for tip in tips):  # not even a first draft
+                self._ledger.note(-DOUBT * self.share)
             tips = going
             if tips:
                 self._ledger.note(-self.share)

@@ -88,6 +88,11 @@ class Ledger:
         """Whether it is closed."""
         return self._left > 0
 
+    @property
+    def doubted(self) -> bool:
+        """Whether it has closed more than once since it last paid."""
+        return self._rest > 2 * REST
+
     def open(self) -> bool:
         """Whether to draft in this step; to be asked once a step."""
         if self._left:
