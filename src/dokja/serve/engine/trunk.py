@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from ...models.attention import GroupedQueryAttention
 from ...models.decoder import Block, Decoder, MTPLayer
-from ...models.norm import RMSNorm
 from ...models.rope import angles
 from .. import native
-from ..quantise import ServedLinear, ServedMixture, ServedMLP
+from ..quantise import ServedLinear, ServedMixture, ServedMLP, ServedNorm
 from ..weights import ACTIVATIONS
 from .paged import PagedCache, PagedLayer, Places
 
@@ -30,8 +29,8 @@ class Trunk:
         self.whole = not decoder.spec.skips and any(isinstance(run, _Known) for run in self.runs)
         norm = decoder.norm
         last = self.runs[-1]
-        self.norm = (_norm(norm) if type(norm) is RMSNorm and isinstance(last, _Known) and last.mixture is None
-                     else None)
+        known = isinstance(norm, ServedNorm) and isinstance(last, _Known) and last.mixture is None
+        self.norm = _norm(norm) if known else None
         held = cache.layers[len(decoder.layers) :]  # none, where MTP layers have no pages
         self.further = [_runs([(mtp.get_submodule("block"), layer)])[0]
                         for mtp, layer in zip(decoder.mtp, held, strict=False)]
@@ -137,7 +136,7 @@ def _is_known(block: Block) -> bool:
     linears: list[nn.Module] = [mixer.qkv, mixer.out]  # adapters may stand in their places
     return (all(isinstance(one, ServedLinear) and one.weights.packed is not None for one in linears)
             and isinstance(ffn, ServedMixture | ServedMLP)
-            and all(type(norm) in (RMSNorm, nn.Identity) for norm in norms))
+            and all(type(norm) in (ServedNorm, nn.Identity) for norm in norms))
 
 
 def _matrix(linear: nn.Module) -> native.Matrix:
@@ -146,7 +145,7 @@ def _matrix(linear: nn.Module) -> native.Matrix:
 
 
 def _norm(norm: nn.Module) -> native.Norm:
-    return native.Norm(norm.weight.data_ptr(), norm.offset, norm.eps) if isinstance(norm, RMSNorm) else native.Norm()
+    return norm.kernel if isinstance(norm, ServedNorm) else native.Norm()
 
 
 def _address(tensor: Tensor | None) -> int | None:

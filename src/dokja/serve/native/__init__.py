@@ -64,6 +64,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "embed": (_P, _P, _I, _F, _P, _N),
     "experts_packed": (_P,) * 8 + (_N,),
     "paged_attention": (_P, _N),
+    "norm": (_P, _P, _I, _I, _P, _N),
     "layers": (_P, _I, _P, _I, _P, _P, _P, _P, _N),
     "scan": (_P, _P, _P, _P, _I, _I, _P, _P, _P, _N),
 }

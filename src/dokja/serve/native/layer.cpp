@@ -44,12 +44,6 @@ void rotate(float* head, int64_t rotated, bool interleaved, const float* cos, co
   });
 }
 
-template <class F> void each(int64_t count, int threads, F f) {
-  share(count, count < 4 ? 1 : threads, [&](int64_t from, int64_t to) {
-    for (int64_t n = from; n < to; n++) f(n);
-  });
-}
-
 bool run(const Layer& l, int64_t count, const int64_t* rows, const int64_t* positions, float* x, float* normed,
          int threads) {
   const int64_t size = l.width, heads_size = l.heads * l.dim, kv_size = l.kv_heads * l.dim;
@@ -59,9 +53,9 @@ bool run(const Layer& l, int64_t count, const int64_t* rows, const int64_t* posi
     if (positions[n] < 0 || positions[n] / l.page_size >= l.table_width ||
         l.table[rows[n] * l.table_width + positions[n] / l.page_size] < 0)
       return false;
-  each(count, threads, [&](int64_t n) { l.mixer_in(x + n * size, size, normed + n * size); });
+  each(count, size, threads, [&](int64_t n) { l.mixer_in(x + n * size, size, normed + n * size); });
   linear(l.qkv, normed, size, count, qkv, qkv_size, threads);
-  each(count, threads, [&](int64_t n) {
+  each(count, qkv_size, threads, [&](int64_t n) {
     float *q = qkv + n * qkv_size, *k = q + heads_size, *v = k + kv_size;
     const int64_t turn = positions[n] * (l.rotated / 2);
     for (int64_t h = 0; h < l.heads + l.kv_heads; h++) {
@@ -90,13 +84,13 @@ bool run(const Layer& l, int64_t count, const int64_t* rows, const int64_t* posi
     });
   };
   linear(l.out, mixed, heads_size, count, part, size, threads);
-  each(count, threads, [&](int64_t n) {
+  each(count, size, threads, [&](int64_t n) {
     add(n, l.mixer_out);
     l.ffn_in(x + n * size, size, normed + n * size);
   });
   if (!l.gate_up.data) return true;
   gated_mlp(l.gate_up, l.down, l.activation, normed, count, part, threads);
-  each(count, threads, [&](int64_t n) { add(n, l.ffn_out); });
+  each(count, size, threads, [&](int64_t n) { add(n, l.ffn_out); });
   return true;
 }
 
@@ -110,6 +104,12 @@ extern "C" int dokja_layers(const Layer* layers, int64_t depth, const Norm* norm
   for (int64_t i = 0; i < depth; i++)
     if (!run(layers[i], count, rows, positions, x, normed, threads)) return 1;
   const int64_t size = layers->width;
-  if (norm) each(count, threads, [&](int64_t n) { (*norm)(x + n * size, size, normed + n * size); });
+  if (norm) each(count, size, threads, [&](int64_t n) { (*norm)(x + n * size, size, normed + n * size); });
+  return 0;
+}
+
+// RMSNorm of each of some rows.
+extern "C" int dokja_norm(const Norm* norm, const float* x, int64_t count, int64_t width, float* out, int threads) {
+  each(count, width, threads, [&](int64_t n) { (*norm)(x + n * width, width, out + n * width); });
   return 0;
 }

@@ -9,7 +9,7 @@ extern "C" int dokja_pack(const void* weights, const uint16_t* scale, const uint
                           int64_t outputs, const Matrix* whole, uint8_t* data, int threads) {
   const Matrix& m = *whole;
   if (first % m.wide()) return 1;
-  share(ceil_div(outputs, m.wide()), threads, [&](int64_t from, int64_t to) {
+  share(ceil_div(outputs, m.wide()), threads, true, [&](int64_t from, int64_t to) {
     for (int64_t p = from; p < to; p++) {
       uint8_t* panel = data + (first / m.wide() + p) * m.panel_bytes();
       const int64_t row = p * m.wide(), filled = std::min(m.wide(), outputs - row), groups = m.groups();

@@ -7,7 +7,22 @@ namespace dokja {
 
 constexpr int64_t BLOCK = 128;  // rows at once, so that they stay in a near cache while the weights stream past
 constexpr int64_t REACH = 256;  // outputs whose largest is told; BLOCK of engine/scan.py
-constexpr int64_t SMALL = 1 << 15;  // bytes of weights that are read before a second thread has heard of them
+// Another thread gets a share of that many bytes of weights or of floats if it is awake, and is woken for WAKE times as
+// many: a sleeping thread comes tens of microseconds later.
+constexpr int64_t SMALL = 1 << 15, FEW = 1 << 12, WAKE = 8;
+
+// f over the panels or blocks of a matrix for some rows; eight rows take about as long as the bytes.
+template <class F> inline void share_matrix(const Matrix& m, int64_t rows, int64_t pieces, int threads, F f) {
+  const int64_t work = m.panels() * m.panel_bytes() * ceil_div(rows, 8);
+  share(pieces, work < SMALL ? 1 : threads, work >= WAKE * SMALL, f);
+}
+
+// f(token) for each of some tokens of `width` floats.
+template <class F> inline void each(int64_t count, int64_t width, int threads, F f) {
+  share(count, count * width < FEW ? 1 : threads, count * width >= WAKE * FEW, [&](int64_t from, int64_t to) {
+    for (int64_t n = from; n < to; n++) f(n);
+  });
+}
 
 // Rows as a kind of matrix wants them: floats as they lie, or integers.
 struct Input {
@@ -21,9 +36,7 @@ struct Input {
   Input(const float* x, int64_t ld, int64_t count, const Matrix& m, float* memory, int threads)
       : x(x), ld(ld), count(count), rows(m.kind == FP32 ? 0 : count, m.inputs, memory) {
     if (m.kind == FP32) return;
-    share(count, count < 4 ? 1 : threads, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; i++) rows.set(i, x + i * ld, m.inputs);
-    });
+    each(count, m.inputs, threads, [&](int64_t i) { rows.set(i, x + i * ld, m.inputs); });
   }
 };
 
@@ -64,8 +77,7 @@ inline void panels(const Matrix& m, int64_t from, int64_t to, const Input& in, f
 }
 
 inline void multiply(const Matrix& m, const Input& in, float* out, int64_t ldo, int threads) {
-  const bool small = m.panels() * m.panel_bytes() < SMALL && in.count < 8;
-  share(m.panels(), small ? 1 : threads, [&](int64_t from, int64_t to) {
+  share_matrix(m, in.count, m.panels(), threads, [&](int64_t from, int64_t to) {
     panels(m, from, to, in, out, ldo);
 #ifdef DOKJA_VNNI
     _mm_sfence();  // what went past the cache is there before another thread reads it
@@ -114,7 +126,7 @@ inline void linear_peaks(const Matrix& m, const float* x, int64_t count, float* 
   for (int64_t i = 0; i < count; i += BLOCK) {
     const int64_t n = std::min(BLOCK, count - i);
     const Input in(x + i * m.inputs, m.inputs, n, m, keep<0>(Input::floats((Kind)m.kind, n, m.inputs)), threads);
-    share(blocks, threads, [&](int64_t from, int64_t to) {
+    share_matrix(m, n, blocks, threads, [&](int64_t from, int64_t to) {
       float* near = keep<10>(BLOCK * REACH);
       for (int64_t b = from; b < to; b++) {
         const int64_t first = b * REACH, held = std::min(REACH, m.outputs - first);
@@ -155,8 +167,8 @@ inline void gated_mlp(const Matrix& gate_up, const Matrix& down, int64_t activat
     float* hidden = keep<2>(n * 2 * width);
     linear(gate_up, x + i * gate_up.inputs, gate_up.inputs, n, hidden, 2 * width, threads);
     // In place: a row's hidden states take the place of its gate.
-    share(n, n < 4 ? 1 : threads, [&](int64_t from, int64_t to) {
-      for (int64_t r = from; r < to; r++) activate(hidden + r * 2 * width, width, activation, hidden + r * 2 * width);
+    each(n, width, threads, [&](int64_t r) {
+      activate(hidden + r * 2 * width, width, activation, hidden + r * 2 * width);
     });
     linear(down, hidden, 2 * width, n, out + i * down.outputs, down.outputs, threads);
   }

@@ -8,6 +8,8 @@
 
 namespace dokja {
 
+constexpr double SCORES = 1 << 15;  // multiplications that are worth another thread that is awake
+
 struct Unit {  // heads of consecutive queries of one row against one part of the past
   int64_t query, queries, head, heads, kv_head, low, end;
   size_t partial;  // where its results are
@@ -67,12 +69,12 @@ inline bool paged_attention(const Paged& p, int threads) {
     const int64_t lanes = u.queries * u.heads;
     return Partial{at, at + lanes, at + 2 * lanes};
   };
-  // A thread is worth waking for a few thousand scores.
-  const int64_t pieces = work.back() * dim < (1 << 15) ? 1 : 8 * threads;
+  const double scored = work.back() * dim;
+  const int64_t pieces = scored < SCORES ? 1 : 8 * threads;
   const auto cut = [&](int t) {
     return std::lower_bound(work.begin(), work.end(), work.back() * t / pieces) - work.begin();
   };
-  share(pieces, threads, [&](int64_t first, int64_t last) {
+  share(pieces, threads, scored >= 16 * SCORES, [&](int64_t first, int64_t last) {
     for (int64_t i = cut((int)first); i < cut((int)last); i++) {
       const Unit& u = units[i];
       const float* lane[LANES];
@@ -89,7 +91,7 @@ inline bool paged_attention(const Paged& p, int threads) {
       attend(lanes, lane, from, to, keys, values, tables + rows[u.query] * table_width, u.low, u.end, scale, partial(u));
     }
   });
-  share((int64_t)begins.size() - 1, pieces == 1 ? 1 : threads, [&](int64_t first, int64_t last) {
+  share((int64_t)begins.size() - 1, pieces == 1 ? 1 : threads, scored >= 16 * SCORES, [&](int64_t first, int64_t last) {
     for (int64_t b = first; b < last; b++) {
       const Unit& u = units[begins[b]];
       const Partial whole = partial(u);

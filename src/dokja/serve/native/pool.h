@@ -44,10 +44,11 @@ class Pool {
     return *current();
   }
 
-  // call(what, begin, end) over [0, n) in pieces. Where another thread is being served, the caller works alone.
-  void run(int64_t n, int64_t piece, int threads, Call call, void* what) {
+  // call(what, begin, end) over [0, n) in pieces. Where another thread is being served, the caller works alone, and so it
+  // does where all others sleep and the work is not worth to wake them.
+  void run(int64_t n, int64_t piece, int threads, bool wake, Call call, void* what) {
     std::unique_lock<std::mutex> mine(served_, std::try_to_lock);
-    if (!mine) return call(what, 0, n);
+    if (!mine || (!wake && asleep_.load() == workers_)) return call(what, 0, n);
     for (; workers_ < threads - 1; workers_++) std::thread(&Pool::help, this, workers_).detach();
     n_ = n, piece_ = piece, helpers_ = threads - 1, call_ = call, what_ = what;
     next_.store(0);
@@ -116,15 +117,15 @@ class Pool {
   alignas(64) std::atomic<int> inside_{0}, asleep_{0}, home_{-1};
 };
 
-// f(begin, end) over [0, n) in any order, by up to `threads` threads; each piece but the last is a multiple of `least`.
-template <class F> inline void share(int64_t n, int threads, F f, int64_t least = 1) {
-  if (threads < 2 || n <= least) {
+// f(begin, end) over [0, n) in any order, by up to `threads` threads; wake: whether it takes longer than to wake one.
+template <class F> inline void share(int64_t n, int threads, bool wake, F f) {
+  if (threads < 2 || n < 2) {
     if (n > 0) f(int64_t{0}, n);
     return;
   }
-  const int64_t pieces = std::min<int64_t>((n + least - 1) / least, 8 * threads);
-  const int64_t piece = ((n + pieces - 1) / pieces + least - 1) / least * least;
-  Pool::of_process().run(n, piece, threads, [](void* what, int64_t begin, int64_t end) { (*(F*)what)(begin, end); }, &f);
+  const int64_t piece = (n + 8 * threads - 1) / (8 * threads);
+  Pool::of_process().run(n, piece, threads, wake, [](void* what, int64_t begin, int64_t end) { (*(F*)what)(begin, end); },
+                         &f);
 }
 
 }  // namespace dokja

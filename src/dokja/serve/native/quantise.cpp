@@ -65,7 +65,7 @@ Fit fit(const double* x) {
 extern "C" int dokja_quantise(const float* weights, int64_t outputs, int64_t inputs, int64_t kind, uint8_t* q,
                               uint16_t* scale, uint16_t* low, int threads) {
   const int64_t size = kind == INT8 ? GROUP : HALF, groups = ceil_div(inputs, size);
-  share(outputs, threads, [&](int64_t from, int64_t to) {
+  share(outputs, threads, true, [&](int64_t from, int64_t to) {
     for (int64_t n = from; n < to; n++)
       for (int64_t g = 0; g < groups; g++) {
         const float* x = weights + n * inputs + g * size;
