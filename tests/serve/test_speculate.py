@@ -189,7 +189,7 @@ def test_a_ledger_closes_for_ever_longer_and_what_is_lost_stays_small() -> None:
 
 
 def test_an_mtp_layer_that_knows_nothing_is_left_alone() -> None:
-    """And where it is tried again, it has caught up: answers go on as without it."""
+    """Nor does it follow what is written, so that it could be asked again; answers go on as without it."""
     decoder = tiny_decoder("k-exaone")
     prompts = [prompt_of(length) for length in range(3, 23)]
     core = Core(decoder, LIMITS, Speculator(decoder, mtp=True))
@@ -206,7 +206,7 @@ def test_an_mtp_layer_that_knows_nothing_is_left_alone() -> None:
         answers |= finish_all(core, {0: requests([prompt], 100, temperature=1.0)})
         assert answers == finish_all(Core(decoder, LIMITS), {0: requests([prompt], 100, temperature=1.0)})
     assert 1 < len(calls) < 0.05 * core.stats().steps
-    assert max(calls[5:]) > 20
+    assert sum(calls) < 0.1 * core.stats().generated_tokens
 
 
 def test_a_request_can_do_without() -> None:

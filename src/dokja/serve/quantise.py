@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from torch import Tensor, empty, empty_like, nn
+from torch import Tensor, empty, empty_like, int64, nn
 
 from ..models.decoder import Decoder
 from ..models.ffn import GatedMLP, MixtureOfExperts
@@ -95,10 +95,24 @@ class ServedMixture(nn.Module):
         self.shared = None if mixture.shared is None else ServedMLP(mixture.shared, kinds)
         mixture.shared = None
         self.mixture = mixture
+        its, bias = mixture.moe.router, mixture.router_bias
+        self.bias = None if bias is None else bias.detach().float().contiguous()  # type: ignore[operator,union-attr]
+        self.kernel = native.Router(
+            None if self.bias is None else self.bias.data_ptr(), mixture.moe.experts, mixture.moe.active, its.groups,
+            its.groups_kept, its.score == "softmax", its.soft_groups, its.scale)
+
+    def chosen(self, x_NC: Tensor) -> tuple[Tensor, Tensor]:
+        """The experts that each row takes and with what weights, [N, A]."""
+        if native.library() is None:
+            return self.mixture.chosen(x_NC)[:2]
+        expert = empty(len(x_NC), self.mixture.moe.active, dtype=int64)
+        share = empty(expert.shape)
+        native.call("route", self.kernel, self.mixture.router(x_NC), len(x_NC), expert, share)
+        return expert, share
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         x = x_BTC.flatten(0, -2)
-        expert, share, _ = self.mixture.chosen(x)
+        expert, share = self.chosen(x)
         further = None if self.shared is None else self.shared(x)
         return experts(self.gate_up, self.down, self.activation, x, expert, share, further).view_as(x_BTC)
 

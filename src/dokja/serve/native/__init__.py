@@ -53,6 +53,13 @@ class Layer(ctypes.Structure):
                 *((name, _P) for name in ("sinks", "cos", "sin", "k", "v", "table")))
 
 
+class Router(ctypes.Structure):
+    """How a token chooses experts, as in experts.cpp."""
+
+    _fields_ = (("bias", _P), *((name, _I) for name in ("experts", "active", "groups", "kept", "softmax", "soft")),
+                ("scale", _F))
+
+
 SIGNATURES: dict[str, tuple[type, ...]] = {
     "quantise": (_P, _I, _I, _I, _P, _P, _P, _N),
     "pack": (_P, _P, _P, _I, _I, _P, _P, _N),
@@ -62,6 +69,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "linear_peaks": (_P, _P, _I, _P, _P, _N),
     "mlp": (_P, _P, _I, _P, _I, _P, _N),
     "embed": (_P, _P, _I, _F, _P, _N),
+    "route": (_P, _P, _I, _P, _P, _N),
     "experts_packed": (_P,) * 8 + (_N,),
     "paged_attention": (_P, _N),
     "norm": (_P, _P, _I, _I, _P, _N),
