@@ -128,30 +128,27 @@ def measure_quality(workers: list[Worker], text: Path, files: Files) -> dict[str
         print(f"there is no text in {text}: quality is not measured")
         return {}
     tokenizer = Tokenizer.from_file(str(files.hf / "tokenizer.json"))
-    encoded = [tokenizer.encode(sample).ids[:384] for sample in samples]
-    sizes = [len(tokenizer.decode(ids[1:]).encode()) for ids in encoded]
-    found: dict[str, list[np.ndarray]] = {}
+    asked = [worker for worker in workers if worker.name.startswith(("dokja", "llama.cpp"))]
+    asked.sort(key=lambda worker: worker.name != "dokja fp32")  # what the others are held against comes first
+    sums = {worker.name: np.zeros(3) for worker in asked}
+    size = count = 0
     with tempfile.TemporaryDirectory() as folder:
-        for worker in workers:
-            if not worker.name.startswith(("dokja", "llama.cpp")):
-                continue
-            for number, ids in enumerate(encoded):
-                out = f"{folder}/{number}.npy"
-                worker.ask(do="logits", ids=ids, out=out)
-                found.setdefault(worker.name, []).append(np.load(out))
-    reference = [torch.from_numpy(rows).double().log_softmax(-1) for rows in found["dokja fp32"]]
+        for sample in samples:  # one at a time: the logits of all would not fit beside the engines
+            ids = tokenizer.encode(sample).ids[:384]
+            size, count = size + len(tokenizer.decode(ids[1:]).encode()), count + len(ids)
+            full: torch.Tensor | None = None
+            for worker in asked:
+                worker.ask(do="logits", ids=ids, out=f"{folder}/logits.npy")
+                log = torch.from_numpy(np.load(f"{folder}/logits.npy")).double().log_softmax(-1)
+                full = log if full is None else full
+                bits = -float(log[:-1].gather(-1, torch.tensor(ids[1:])[:, None]).sum()) / math.log(2)
+                sums[worker.name] += (float((full.exp() * (full - log)).sum()),
+                                      int((full.argmax(-1) == log.argmax(-1)).sum()), bits)
     quality: dict[str, dict[str, float]] = {}
-    print(f"\n{'quality on ' + str(sum(sizes)) + ' bytes of Korean':40s}{'KL':>10s}{'top-1':>9s}{'bits/byte':>11s}")
-    for name, rows in found.items():
-        kl, same, bits, count = 0.0, 0, 0.0, 0
-        for ids, full, own in zip(encoded, reference, rows, strict=True):
-            log = torch.from_numpy(own).double().log_softmax(-1)
-            kl += float((full.exp() * (full - log)).sum())
-            same += int((full.argmax(-1) == log.argmax(-1)).sum())
-            bits -= float(log[:-1].gather(-1, torch.tensor(ids[1:])[:, None]).sum()) / math.log(2)
-            count += len(ids)
-        quality[name] = {"kl": kl / count, "top1": same / count, "bits_per_byte": bits / sum(sizes)}
-        print(f"{name:40s}{kl / count:10.5f}{same / count:9.2%}{bits / sum(sizes):11.4f}")
+    print(f"\n{f'quality on {size} bytes of Korean':40s}{'KL':>10s}{'top-1':>9s}{'bits/byte':>11s}")
+    for name, (kl, same, bits) in sums.items():
+        quality[name] = {"kl": kl / count, "top1": same / count, "bits_per_byte": bits / size}
+        print(f"{name:40s}{kl / count:10.5f}{same / count:9.2%}{bits / size:11.4f}")
     return quality
 
 
