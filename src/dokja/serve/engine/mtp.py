@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from ...models.cost import layer_matrix_flops
-from ...models.spec import ModelSpec
+from ...models.spec import ModelSpec, MoE
 from .pace import MARGIN, Ledger, Odds, check_cost
 from .paged import Places
 from .pages import Pages
 from .runner import Runner
 from .scheduler import Sequence, Work
 
-CALL = 2e6  # FLOPs that take as long as what surrounds the arithmetic of a layer
+# FLOPs that take as long as what surrounds the arithmetic of a step, of a mixture in it, and of a draft.
+STEP, MIXTURE, DRAFT = 8e6, 1e6, 3.5e6
 KEPT = 256  # states that wait for the layer
 DOUBT = 3  # calls that one counts for which nobody got a draft of
 
@@ -30,9 +31,9 @@ DOUBT = 3  # calls that one counts for which nobody got a draft of
 def share_of_step(spec: ModelSpec) -> float:
     """What a call of the MTP layer and of the head takes of a step."""
     head = 2 * spec.vocab * spec.width
-    trunk = sum(layer_matrix_flops(layer, spec.width) + CALL for layer in spec.layers)
+    trunk = sum(layer_matrix_flops(layer, spec.width) + MIXTURE * isinstance(layer.ffn, MoE) for layer in spec.layers)
     own = layer_matrix_flops(spec.mtp[0], spec.width) + 4 * spec.width**2  # the projection of two states
-    return (own + head + 2 * CALL) / (trunk + head)
+    return (own + head + DRAFT) / (trunk + head + STEP)
 
 
 @dataclass
@@ -166,10 +167,10 @@ class LayerDrafts:
     def _grow(self, tips: list[_Tip], bar: float, running: int, runner: Runner, pages: Pages) -> None:
         """Draft one token after another, as long as all of them together are likely enough and there are pages."""
         while tips:
-            heats = torch.tensor([tip.sequence.request.sampling.temperature or 1.0 for tip in tips])
-            best = (runner.logits(torch.stack([tip.state for tip in tips])).rows / heats[:, None]).softmax(-1).max(-1)
+            best = runner.likeliest(torch.stack([tip.state for tip in tips]),
+                                    [tip.sequence.request.sampling.temperature or 1.0 for tip in tips])
             going = []
-            for tip, token, sure in zip(tips, best.indices.tolist(), best.values.tolist(), strict=True):
+            for tip, token, sure in zip(tips, *best, strict=True):
                 tip.chance *= self._odds[tip.sequence.request.sampling.temperature > 0].of(sure)
                 if tip.chance < bar:
                     continue

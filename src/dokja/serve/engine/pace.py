@@ -11,7 +11,7 @@ DECAY = 0.9  # weight of a draft's outcome against that of the next, of one requ
 MARGIN = 1.25  # how much better than its cost a draft must look
 PAUSE, LONGEST_PAUSE = 8, 512  # steps without drafts before one is tried again; doubled with every failure
 BINS, BELIEF, FADING = 10, 4.0, 0.99  # of odds: classes of confidence, trials that the first guess counts for, decay
-LOSS, REST, LONGEST_REST = 1.5, 64, 2048  # of a ledger: steps' time lost before it closes, and steps that it stays so
+LOSS, REST, LONGEST_REST = 4.0, 32, 2048  # of a ledger: steps' time lost before it closes, and steps that it stays so
 
 
 def check_cost(running: int, spare: float) -> float:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...models.decoder import Decoder
+from .. import native
 from ..quantise import ServedLinear
 from .lora import Step
 from .paged import PagedCache, Places
@@ -71,3 +72,16 @@ class Runner:
         if spec.logit_scale != 1.0:
             return Logits(rows.mul_(spec.logit_scale))
         return Logits(rows, peaks)
+
+    @torch.inference_mode()
+    def likeliest(self, state_NC: Tensor, temperature_N: Sequence[float]) -> tuple[list[int], list[float]]:
+        """The likeliest token after each state, and its probability at a temperature above 0."""
+        head, scale = self.decoder.head, self.decoder.spec.logit_scale
+        if not isinstance(head, ServedLinear) or head.weights.packed is None or scale <= 0:
+            best = (self.decoder.read(state_NC) / torch.tensor(temperature_N)[:, None]).softmax(-1).max(-1)
+            return best.indices.tolist(), best.values.nan_to_num(0.0).tolist()
+        sharpness = torch.tensor([scale / temperature for temperature in temperature_N])
+        token, probability = torch.empty(len(state_NC), dtype=torch.int64), torch.empty(len(state_NC))
+        native.call("likeliest", head.weights.matrix, state_NC.contiguous(), len(state_NC), sharpness, token,
+                    probability)
+        return token.tolist(), probability.tolist()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ...models.attention import GroupedQueryAttention
@@ -32,8 +33,7 @@ class Trunk:
         known = isinstance(norm, ServedNorm) and isinstance(last, _Known) and last.mixture is None
         self.norm = _norm(norm) if known else None
         held = cache.layers[len(decoder.layers) :]  # none, where MTP layers have no pages
-        self.further = [_runs([(mtp.get_submodule("block"), layer)])[0]
-                        for mtp, layer in zip(decoder.mtp, held, strict=False)]
+        self.further = [_further(mtp, layer) for mtp, layer in zip(decoder.mtp, held, strict=False)]
 
     def states(self, ids_N: Tensor) -> Tensor:
         """The states that the head reads, [N, C], of the tokens that the cache was told the places of."""
@@ -49,11 +49,7 @@ class Trunk:
 
     def mtp(self, depth: int, state_NC: Tensor, next_N: Tensor) -> Tensor:
         """The states that the head reads after MTP layer `depth`, [N, C], of the tokens that the cache was told of."""
-        layer = self.decoder.mtp[depth]
-        assert isinstance(layer, MTPLayer)
-        x_NC = layer.joined(state_NC, self.decoder.embed(next_N[None])[0]).contiguous()
-        state: Tensor = layer.norm(self.further[depth].run(x_NC, x_NC.new_empty(x_NC.shape), self.cache.at))
-        return state
+        return self.further[depth].run(state_NC, self.decoder.embed(next_N[None])[0], self.cache.at)
 
 
 def _runs(blocks: Iterable[tuple[nn.Module, PagedLayer]]) -> list[_Known | _Module]:
@@ -103,6 +99,42 @@ class _Known:
             given = self.mixture.ffn_out(self.mixture.ffn(normed_NC[None]))[0]
             x_NC.add_(given, alpha=self.mixture.residual_scale)
         return x_NC
+
+
+def _further(mtp: nn.Module, cache: PagedLayer) -> _KnownMTP | _ModuleMTP:
+    assert isinstance(mtp, MTPLayer)
+    block = _runs([(mtp.get_submodule("block"), cache)])[0]
+    if isinstance(block, _Known) and block.mixture is None and isinstance(mtp.projection, ServedLinear):
+        return _KnownMTP(mtp, block)
+    return _ModuleMTP(mtp, block)
+
+
+class _ModuleMTP:
+    """An MTP layer that runs as a module but for its block, perhaps."""
+
+    def __init__(self, mtp: MTPLayer, block: _Known | _Module) -> None:
+        self.mtp, self.block = mtp, block
+
+    def run(self, state_NC: Tensor, embedding_NC: Tensor, at: Places) -> Tensor:
+        """The states that the head reads."""
+        x_NC = self.mtp.joined(state_NC, embedding_NC).contiguous()
+        state: Tensor = self.mtp.norm(self.block.run(x_NC, torch.empty_like(x_NC), at))
+        return state
+
+
+class _KnownMTP:
+    """An MTP layer as one call."""
+
+    def __init__(self, mtp: MTPLayer, block: _Known) -> None:
+        self.block = block
+        self.joint = native.Joint(*map(_norm, (mtp.embedding_norm, mtp.hidden_norm, mtp.norm)), _matrix(mtp.projection))
+
+    def run(self, state_NC: Tensor, embedding_NC: Tensor, at: Places) -> Tensor:
+        """The states that the head reads."""
+        x_NC, out_NC = torch.empty_like(state_NC), torch.empty_like(state_NC)
+        native.call("mtp", self.joint, self.block.layers, len(x_NC), at.row_N, at.position_N, embedding_NC.contiguous(),
+                    state_NC.contiguous(), x_NC, out_NC)
+        return out_NC
 
 
 class _KnownLayer:

@@ -53,6 +53,12 @@ class Layer(ctypes.Structure):
                 *((name, _P) for name in ("sinks", "cos", "sin", "k", "v", "table")))
 
 
+class Joint(ctypes.Structure):
+    """What stands around the layer of multi-token prediction, as in layer.cpp."""
+
+    _fields_ = (*((name, Norm) for name in ("embedding_norm", "hidden_norm", "norm")), ("projection", Matrix))
+
+
 class Router(ctypes.Structure):
     """How a token chooses experts, as in experts.cpp."""
 
@@ -72,6 +78,8 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "route": (_P, _P, _I, _P, _P, _N),
     "experts_packed": (_P,) * 8 + (_N,),
     "paged_attention": (_P, _N),
+    "mtp": (_P, _P, _I) + (_P,) * 6 + (_N,),
+    "likeliest": (_P, _P, _I, _P, _P, _P, _N),
     "norm": (_P, _P, _I, _I, _P, _N),
     "layers": (_P, _I, _P, _I, _P, _P, _P, _P, _N),
     "scan": (_P, _P, _P, _P, _I, _I, _P, _P, _P, _N),

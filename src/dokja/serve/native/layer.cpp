@@ -108,6 +108,28 @@ extern "C" int dokja_layers(const Layer* layers, int64_t depth, const Norm* norm
   return 0;
 }
 
+struct Joint {  // the same fields as `Joint` in native/__init__.py
+  Norm embedding_norm, hidden_norm, norm;
+  Matrix projection;  // of both, [C, 2 C]
+};
+
+// An MTP layer: states and the embeddings of the tokens that follow [N, C] to the states that the head reads, `out`; x
+// [N, C] is overwritten.
+extern "C" int dokja_mtp(const Joint* joint, const Layer* layer, int64_t count, const int64_t* rows,
+                         const int64_t* positions, const float* embedding, const float* state, float* x, float* out,
+                         int threads) {
+  const int64_t size = layer->width;
+  float* both = keep<11>(count * 2 * size);
+  each(count, size, threads, [&](int64_t n) {
+    joint->embedding_norm(embedding + n * size, size, both + n * 2 * size);
+    joint->hidden_norm(state + n * size, size, both + n * 2 * size + size);
+  });
+  linear(joint->projection, both, 2 * size, count, x, size, threads);
+  if (!run(*layer, count, rows, positions, x, out, threads)) return 1;
+  each(count, size, threads, [&](int64_t n) { joint->norm(x + n * size, size, out + n * size); });
+  return 0;
+}
+
 // RMSNorm of each of some rows.
 extern "C" int dokja_norm(const Norm* norm, const float* x, int64_t count, int64_t width, float* out, int threads) {
   each(count, width, threads, [&](int64_t n) { (*norm)(x + n * width, width, out + n * width); });

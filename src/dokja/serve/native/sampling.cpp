@@ -61,3 +61,25 @@ extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const
   });
   return 0;
 }
+
+// Of each state [N, C]: the token that the head finds likeliest, and its probability when logits are multiplied by
+// sharpness[n] > 0.
+extern "C" int dokja_likeliest(const Matrix* head, const float* states, int64_t count, const float* sharpness,
+                               int64_t* token, float* probability, int threads) {
+  const int64_t vocab = head->outputs;
+  float* logits = keep<12>(count * vocab);
+  linear(*head, states, head->inputs, count, logits, vocab, threads);
+  each(count, vocab, threads, [&](int64_t n) {
+    const float* x = logits + n * vocab;
+    const int64_t best = std::max_element(x, x + vocab) - x;
+    Vec total{};
+    float rest = 0.0f;
+    int64_t i = 0;
+    for (; i + W <= vocab; i += W) total += exp((load(x + i) - x[best]) * sharpness[n]);
+    for (; i < vocab; i++) rest += std::exp((x[i] - x[best]) * sharpness[n]);
+    const float likely = 1.0f / (sum(total) + rest);
+    token[n] = best;
+    probability[n] = likely == likely ? likely : 0.0f;  // logits may be no numbers
+  });
+  return 0;
+}
