@@ -147,8 +147,8 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.")] = 8300,
     weights: Annotated[str, typer.Option(help="fp32, int8 or int4: what the weights are kept as.")] = "fp32",
-    context: Annotated[int | None, typer.Option(min=2, help="Tokens of prompt and answer together, if fewer than the "
-                                                            "model's own.")] = None,
+    context: Annotated[int | None, typer.Option(min=2, help="Tokens of prompt and answer together; without it, or "
+                                                            "where it is more, the model's own.")] = None,
     kv_memory: Annotated[str | None, typer.Option(help="Memory of a model's cache, as 2GiB; without it what "
                                                        "--max-batch full requests take, within half of the free "
                                                        "memory.")] = None,
