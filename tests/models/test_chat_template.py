@@ -350,7 +350,7 @@ def test_what_a_template_may_not_do_is_one_sentence(source: str) -> None:
 ])
 def test_a_template_without_end_is_given_up(source: str) -> None:
     begun = time.monotonic()
-    with pytest.raises(DokjaError, match=r"t takes more than 0.2 seconds: its loops may be endless|t fails .*Recursion"):
+    with pytest.raises(DokjaError, match=r"t takes more than 0.2 seconds: its loops may be endless|Recursion"):
         rendered(source, {"messages": TURNS}, title="t", seconds=0.2)
     assert time.monotonic() - begun < 5
 
@@ -363,7 +363,7 @@ def test_a_range_without_end_is_what_a_template_may_not_do() -> None:
 @pytest.mark.parametrize("source", ["{% if %}", "a\n{{ b | nothing }}", "{% for a in b %}" * 40 + "{% endfor %}" * 40])
 def test_a_text_that_is_no_template_is_known_without_a_conversation(source: str) -> None:
     checked("{% for a in b %}{{ a }}{% endfor %}", title="t")
-    with pytest.raises(DokjaError, match="^t is no Jinja template ") as caught:
+    with pytest.raises(DokjaError, match=r"^t is no Jinja template ") as caught:
         checked(source, title="t")
     assert "\n" not in str(caught.value)
 

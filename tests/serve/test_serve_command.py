@@ -94,7 +94,8 @@ def test_a_context_beyond_the_model_is_the_models_own_and_told(loaded: Model, ca
     assert limits_of(loaded, Setup(batch=4, context=128), "m").context == 128
     assert caplog.messages == []
     assert limits_of(loaded, Setup(batch=4, context=4096), "m").context == 128
-    assert caplog.messages == ["--context 4,096 is more than the 128 tokens that m was made for: it is served with these"]
+    assert caplog.messages == ["--context 4,096 is more than the 128 tokens that m was made for: it is served with "
+                               "these"]
 
 
 def test_a_served_model_answers(folder: Path, tmp_path: Path):

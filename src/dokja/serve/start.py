@@ -35,8 +35,8 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 class Setup:
     """How to run models. weights: what they are kept as. kv_memory: bytes of cache a model; None is what `batch`
     requests of full length take, within half of the free memory. batch: requests that run at once; queue: that wait.
-    context: of prompt and answer together, None the model's own, which more is cut to. loras: folders of the first model's adapters, by name.
-    speculate: what drafts tokens; None is the MTP layer of a model that has one, n-grams else.
+    context: of prompt and answer together, None the model's own, as for more. loras: folders of the first model's
+    adapters, by name. speculate: what drafts tokens; None is the MTP layer of a model that has one, n-grams else.
     """
 
     weights: Kind = "fp32"

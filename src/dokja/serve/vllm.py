@@ -90,6 +90,9 @@ class VllmEngine:
         task.add_done_callback(lambda _: self._tasks.pop(stream, None))
         return stream
 
+    async def compile(self, grammar: Grammar) -> None:
+        """Nothing: vLLM does it in a process of its own, and its refusal is the answer's."""
+
     async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
         raise BadRequestError("embeddings are not served through vLLM: serve the model with --engine dokja")
 

@@ -4,9 +4,9 @@ The conventions are those of Hugging Face: trimmed blocks, loop controls, `{% ge
 strftime_now, and a tojson that escapes neither HTML nor other scripts.
 
 The sandbox refuses private attributes, changes to what it is given, and other templates; ranges, products, powers and
-formats of great size; output past a limit; and loops and macros that go on past a time. What it cannot limit is a single
-step, such as a method or filter that pads or repeats text. A template of unknown origin belongs in a process with limits
-of its own.
+formats of great size; output past a limit; and loops and macros that go on past a time. What it cannot limit is one
+step, such as a method or filter that pads or repeats text. A template of unknown origin belongs in a process with
+limits of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _END: ContextVar[float] = ContextVar("_END")  # the moment (`time.monotonic`) by
 
 
 def checked(source: str, *, title: str) -> None:
-    """DokjaError, naming `title`, for a text that is no Jinja template; what it does with a conversation is not seen."""
+    """DokjaError, naming `title`, for a text that is no Jinja template; what it would do is not looked at."""
     try:
         _compiled(source)
     except Exception as error:  # Python's compiler has limits of its own, as on loops inside loops
