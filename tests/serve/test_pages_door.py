@@ -49,6 +49,17 @@ def test_no_other_cookie_opens_a_page(url: str, cookie: str):
     assert "dokja.take()" not in page.text
 
 
+@pytest.mark.parametrize(("to", "back"), [("/compare", "/compare"), ("//evil.example", "/"), ("", "/")])
+def test_a_key_is_forgotten(url: str, to: str, back: str):
+    with httpx.Client(base_url=url) as client:
+        client.post("/key", data={"key": "sk-one"})
+        assert "Forget my key" in client.get("/").text
+        answer = client.post("/key/forget", data={"to": to})
+        assert (answer.status_code, answer.headers["location"]) == (303, back)
+        assert "dokja_key" not in client.cookies
+        assert "Enter your API key" in client.get("/").text
+
+
 def test_the_cookie_opens_pages_and_not_the_api(url: str):
     with httpx.Client(base_url=url) as client:
         client.post("/key", data={"key": "sk-one"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pocket_models import make_folder
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from dokja.cli import app
+from dokja.cli import app, main
 from dokja.errors import DokjaError
 from dokja.models.model import Model
 from dokja.serve import memory
@@ -54,6 +55,38 @@ def test_what_is_wrong_is_one_sentence(folder: Path, changes, said):
     with pytest.raises(DokjaError, match=said) as caught:
         answering(folder, **changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (["serve", "x", "--max-batch", "0"], r"invalid value for '--max-batch': .* 1 \(see dokja serve --help\)"),
+    (["serve", "x", "--port", "many"], r"invalid value for '--port': .* integer \(see dokja serve --help\)"),
+    (["serve", "x", "--no-such"], r"no such option: --no-such.* \(see dokja serve --help\)"),
+    (["serve", "x", "--port"], r"option '--port' requires an argument \(see .*--help\)"),
+    (["judge", "text"], r"missing argument 'model' \(see dokja judge text --help\)"),
+    (["serv"], r"no such command 'serv'.* \(see dokja --help\)"),
+])
+def test_what_is_wrong_with_an_option_is_one_line(given: list[str], said: str, monkeypatch: pytest.MonkeyPatch,
+                                                  capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["dokja", *given])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, errors = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert re.fullmatch(f"dokja: {said}\n", errors)
+
+
+@pytest.mark.parametrize(("given", "code", "said"), [
+    (["--version"], 0, "dokja "), (["serve", "--help"], 0, "Usage: dokja serve"),
+    (["season"], 2, "Usage: dokja season"),
+])
+def test_what_is_asked_of_the_command_itself(given: list[str], code: int, said: str, monkeypatch: pytest.MonkeyPatch,
+                                             capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["dokja", *given])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, errors = capsys.readouterr()
+    assert (ended.value.code, errors) == (code, "")
+    assert said in out
 
 
 def test_names(folder: Path, tmp_path: Path):

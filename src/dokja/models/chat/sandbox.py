@@ -139,9 +139,10 @@ def _watch(tree: Tree) -> None:
     """Have whatever can be run again and again look at the clock first."""
     from jinja2 import nodes
 
-    for node in list(tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block))):
+    repeated: tuple[type[Any], ...] = (nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block)
+    for node in list(tree.find_all(repeated)):
         look = nodes.ExprStmt(nodes.Call(nodes.EnvironmentAttribute("tick"), [], [], None, None))
-        node.body.insert(0, look.set_lineno(node.lineno).set_environment(tree.environment))
+        node.body.insert(0, look.set_lineno(node.lineno).set_environment(node.environment))
 
 
 def _runs(text: str) -> list[str]:

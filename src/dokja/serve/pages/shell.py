@@ -78,20 +78,28 @@ def top_bar(lang: Lang, here: str, switch: Callable[[], None]) -> None:
                 ui.html(_SUN_AND_MOON, sanitize=False)
 
 
-def composer(lang: Lang, button: Callable[[], Any]) -> None:
-    """The field for a message, its button, and what to know about generated text."""
+def composer(lang: Lang, button: Callable[[], Any], *, key_of: str | None) -> None:
+    """The field for a message, its button, and what to know about generated text. key_of: as for `under`."""
     with box("div", "composer"):
         with box("div", "composer-in"):
             box("textarea", "say", rows=1, aria_label=word("say", lang), placeholder=word("placeholder", lang),
                 maxlength=LIMIT, lang="ko", dir="auto", autofocus=True)
             button()
-        under(lang)
+        under(lang, key_of=key_of)
 
 
-def under(lang: Lang) -> None:
-    """What to know about generated text, which stands on every page that shows some; and the keys."""
+def under(lang: Lang, *, key_of: str | None) -> None:
+    """What to know about generated text, which stands on every page that shows some; and the keys.
+
+    key_of: the page that the browser's API key has opened, to come back to when it is forgotten; None where there is
+    no key.
+    """
     with box("div", "under"):
         text("span", word("ai_notice", lang), "ai-notice")
+        if key_of is not None:
+            with box("form", "forget", method="post", action="/key/forget"):
+                box("input", type="hidden", name="to", value=key_of)
+                text("button", word("key_forget", lang), "link", type="submit")
         text("button", word("shortcuts", lang), "link keys", type="button").on(
             "click", js_handler="() => dokja.shortcuts()")
 

@@ -55,6 +55,10 @@ def add_pages(app: FastAPI, service: Service | None, store: Store, board: Callab
     def enter(request: Request, key: Annotated[str, Form()] = "", to: Annotated[str, Form()] = "/") -> Response:
         return door.enter(request, key, to)
 
+    @app.post("/key/forget", include_in_schema=False)
+    def forget(request: Request, to: Annotated[str, Form()] = "/") -> Response:
+        return door.forget(request, to)
+
     @app.get("/c/{conversation}/export.{kind}", include_in_schema=False)
     async def export(conversation: str, kind: Literal["json", "md"], request: Request) -> Response:
         if door.allowance(request) is None:

@@ -110,6 +110,7 @@ WORDS: dict[str, tuple[str, str]] = {
                  "This server is for people who have a key from its operator. Enter it once; this browser remembers."),
     "key": ("API 키", "API key"),
     "key_enter": ("들어가기", "Enter"),
+    "key_forget": ("내 키 지우기", "Forget my key"),
     "key_unknown": ("모르는 키입니다. 다시 확인해 주세요.", "This key is not known. Please check it."),
     "too_long": ("메시지가 너무 깁니다. 이 모델은 한 번에 {n}토큰만 읽습니다. 줄여서 다시 보내 주세요.",
                  "The message is too long: this model reads {n} tokens at once. Please shorten it."),
