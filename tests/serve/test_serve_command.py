@@ -44,6 +44,7 @@ def answering(*sources: Path | str, **changes) -> Service:
     ({"weights": "int3"}, "unknown weights 'int3': choose from fp32, int8, int4"),
     ({"kv_memory": "much"}, "'much' is no size: write it as 512MiB or 2GiB"),
     ({"kv_memory": "1k"}, "the cache of k-exaone needs .* KiB .* may take 1.0 KiB: allow more with --kv-memory"),
+    ({"kv_memory": "0"}, "--kv-memory '0' is nothing: give more, as 512MiB or 2GiB"),
     ({"lora": ["x"]}, "--lora x: write NAME=FOLDER"),
     ({"lora": ["x=/nowhere"]}, "/nowhere/adapter_config.json cannot be read"),
     ({"engine": "x"}, "unknown engine 'x': choose from dokja, vllm"),
@@ -63,6 +64,7 @@ def test_what_is_wrong_is_one_sentence(folder: Path, changes, said):
     (["serve", "x", "--no-such"], r"no such option: --no-such.* \(see dokja serve --help\)"),
     (["serve", "x", "--port"], r"option '--port' requires an argument \(see .*--help\)"),
     (["judge", "text"], r"missing argument 'model' \(see dokja judge text --help\)"),
+    (["serve", "x", "--host", "no.invalid"], r"cannot serve on no.invalid:8300 \([A-Z][a-z ]+\): choose others .*"),
     (["serv"], r"no such command 'serv'.* \(see dokja --help\)"),
 ])
 def test_what_is_wrong_with_an_option_is_one_line(given: list[str], said: str, monkeypatch: pytest.MonkeyPatch,

@@ -145,7 +145,8 @@ class LocalService:
                after: tuple[Grammar, Reader, Sequence[int]] | None = None) -> Answer:
         """Submit a prompt; the reader gets the text of what follows."""
         model = voice.engine.model
-        _check_ids(voice, (*options.logit_bias, *options.stop_token_ids), "logit_bias or stop_token_ids")
+        _check_ids(voice, tuple(options.logit_bias), "logit_bias")
+        _check_ids(voice, options.stop_token_ids, "stop_token_ids")
         sampling = SamplingParams(
             max_tokens=prompt.room, min_tokens=min(options.min_tokens, prompt.room), temperature=options.temperature,
             top_p=options.top_p, top_k=options.top_k, min_p=options.min_p,

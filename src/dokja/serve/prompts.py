@@ -128,7 +128,7 @@ class Prompter:
             return "on" if "on" in self.reasoning else "high"
         has = f"has {', '.join(self.reasoning)}" if self.reasoning else "has no reasoning to switch"
         raise BadRequestError(f"reasoning {wanted!r} is not known to {self.name}, which {has}",
-                              param="reasoning", code="unsupported_value")
+                              param="reasoning_effort", code="unsupported_value")
 
     def _pocket(self, ask: ChatAsk) -> Prompt:
         self.switch(ask.reasoning)

@@ -49,11 +49,14 @@ class Setup:
 
 
 def read_size(text: str, option: str) -> int:
-    """Bytes of 512MiB, 2G, 1.5 GiB; DokjaError, naming the option, for what is no size."""
+    """Bytes of 512MiB, 2G, 1.5 GiB; DokjaError, naming the option, for what is no size or nothing."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?\s*", text.lower())
     if found is None:
         raise DokjaError(f"{option} {text!r} is no size: write it as 512MiB or 2GiB")
-    return int(float(found[1]) * _UNITS[found[2]])
+    size = int(float(found[1]) * _UNITS[found[2]])
+    if not size:
+        raise DokjaError(f"{option} {text!r} is nothing: give more, as 512MiB or 2GiB")
+    return size
 
 
 def read_models(sources: Sequence[str], names: Sequence[str], setup: Setup) -> dict[str, Model]:
