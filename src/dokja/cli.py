@@ -313,7 +313,7 @@ def _require_free(host: str, port: int, or_else: str = "") -> None:
         raise DokjaError(f"port {port} is not between 0 and 65535: choose another with --port") from error
     except OSError as error:
         # create_server gives a name's error as an OSError too, whose number is none of the system's.
-        why = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error.strerror).partition(" (")[0]
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror).partition(" (")[0]
         raise DokjaError(f"cannot serve on {host}:{port} ({why}): choose others with --host and --port{or_else}"
                          ) from error
 

@@ -156,9 +156,24 @@ def locked(title: str, lang: Lang, here: str, request: Request) -> None:
 
 def nobody(title: str, lang: Lang) -> None:
     """The page of a site that has no model yet."""
+    _empty(title, lang, "no_model", "see_board", "/board", here="chat")
+
+
+def nowhere(title: str, lang: Lang) -> None:
+    """The page of an address that is none."""
+    _empty(title, lang, "nowhere", "chat", "/")
+
+
+def broken(title: str, lang: Lang) -> None:
+    """The page of a failure of ours, which the log tells and the reader is spared."""
+    _empty(title, lang, "broken", "chat", "/")
+
+
+def _empty(title: str, lang: Lang, key: str, link: str, address: str, *, here: str = "") -> None:
+    """A page that has only a sentence or two, and a link."""
     head(lang)
-    top_bar(lang, "chat", _reloading(title, lang))
+    top_bar(lang, here, _reloading(title, lang))
     with box("main", "chat", id="main"), box("div", "empty"):
-        text("h1", word("no_model", lang))
-        text("p", word("no_model_more", lang), "soft")
-        text("a", word("see_board", lang), href="/board")
+        text("h1", word(key, lang))
+        text("p", word(f"{key}_more", lang), "soft")
+        text("a", word(link, lang), href=address)

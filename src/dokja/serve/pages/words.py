@@ -118,6 +118,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "no_model": ("아직 답할 모델이 없습니다", "No model to talk to yet"),
     "no_model_more": ("시즌이 끝나면 우승한 모델과 여기에서 이야기할 수 있습니다.",
                       "When the season ends, the winning model answers here."),
+    "nowhere": ("이 주소에는 페이지가 없습니다", "There is no page here"),
+    "nowhere_more": ("주소를 다시 확인하거나 대화로 돌아가세요.", "Check the address, or go back to the chat."),
+    "broken": ("페이지를 열지 못했습니다", "The page could not be opened"),
+    "broken_more": ("잠시 뒤에 다시 열어 보고, 계속되면 서버를 운영하는 곳에 알려 주세요.",
+                    "Please try again in a moment, and tell the server's operator if it goes on."),
     "see_board": ("시즌 보기", "See the season"),
     # compare
     "compare_title": ("이름을 가린 비교", "Blind comparison"),
