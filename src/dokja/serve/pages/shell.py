@@ -96,12 +96,13 @@ def under(lang: Lang, *, key_of: str | None) -> None:
     """
     with box("div", "under"):
         text("span", word("ai_notice", lang), "ai-notice")
-        if key_of is not None:
-            with box("form", "forget", method="post", action="/key/forget"):
-                box("input", type="hidden", name="to", value=key_of)
-                text("button", word("key_forget", lang), "link", type="submit")
-        text("button", word("shortcuts", lang), "link keys", type="button").on(
-            "click", js_handler="() => dokja.shortcuts()")
+        with box("div", "under-links"):
+            if key_of is not None:
+                with box("form", "forget", method="post", action="/key/forget"):
+                    box("input", type="hidden", name="to", value=key_of)
+                    text("button", word("key_forget", lang), "link", type="submit")
+            text("button", word("shortcuts", lang), "link keys", type="button").on(
+                "click", js_handler="() => dokja.shortcuts()")
 
 
 # What the keys do; `page.js` listens to them.
