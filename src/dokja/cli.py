@@ -32,18 +32,28 @@ app.add_typer(build_app, name="build")
 app.add_typer(judge_app, name="judge")
 app.add_typer(models_app, name="models")
 
+_USAGE: Any = typer.BadParameter.__bases__[0]  # click's UsageError, whichever copy of click this typer has
+
 HOME = Path("seasons/pocket")
 Home = Annotated[Path, typer.Option("--home", help="Folder that holds the season.", show_default=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def main() -> None:
-    """Run the command line: a DokjaError is one sentence on standard error and exit code 2."""
+    """Run the command line: what is wrong is one sentence on standard error and exit code 2."""
     for stream in (sys.stdout, sys.stderr):  # a terminal that has no Hangul gets escapes, not a traceback
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(standalone_mode=True)
+        # Not standalone, so that errors of options come here instead of being drawn in a box.
+        sys.exit(app(prog_name="dokja", standalone_mode=False) or 0)
+    except _USAGE as error:
+        if said := " ".join(error.format_message().split()):  # nothing where a verb alone has printed its help
+            verb = getattr(error.ctx, "command_path", "dokja")
+            print(f"dokja: {said[0].lower()}{said[1:].rstrip('.')} (see {verb} --help)", file=sys.stderr)
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(1)
     except DokjaError as error:
         print(f"dokja: {error}", file=sys.stderr)
         sys.exit(2)
@@ -55,12 +65,16 @@ def main() -> None:
         sys.exit(2)
 
 
-@app.callback()
-def _version(version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
-             ) -> None:
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         print(f"dokja {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version,
+                                                   help="Print the version.")] = False) -> None:
+    pass
 
 
 @season_app.command("play")
@@ -147,8 +161,8 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to serve on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.")] = 8300,
     weights: Annotated[str, typer.Option(help="fp32, int8 or int4: what the weights are kept as.")] = "fp32",
-    context: Annotated[int | None, typer.Option(min=2, help="Tokens of prompt and answer together, if fewer than the "
-                                                            "model's own.")] = None,
+    context: Annotated[int | None, typer.Option(min=2, help="Tokens of prompt and answer together; without it, or "
+                                                            "where it is more, the model's own.")] = None,
     kv_memory: Annotated[str | None, typer.Option(help="Memory of a model's cache, as 2GiB; without it what "
                                                        "--max-batch full requests take, within half of the free "
                                                        "memory.")] = None,
@@ -298,7 +312,8 @@ def _require_free(host: str, port: int, or_else: str = "") -> None:
     except OverflowError as error:
         raise DokjaError(f"port {port} is not between 0 and 65535: choose another with --port") from error
     except OSError as error:
-        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        # create_server gives a name's error as an OSError too, whose number is none of the system's.
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror).partition(" (")[0]
         raise DokjaError(f"cannot serve on {host}:{port} ({why}): choose others with --host and --port{or_else}"
                          ) from error
 

@@ -43,6 +43,7 @@ def test_the_page_says_who_answers_and_what_it_is_not(visit, finished: str):
         expect(card).to_contain_text(part)
     expect(page.locator(".ai-notice")).to_have_text("AI가 생성한 글이며 틀린 내용이 많습니다.")
     page.wait_for_function("document.documentElement.lang === \'ko\'")
+    expect(page.get_by_role("button", name="내 키 지우기")).to_have_count(0)  # no key is asked for here
 
 
 def test_stop_and_go_on(visit, finished: str):

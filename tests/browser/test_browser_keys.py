@@ -56,4 +56,16 @@ def test_a_key_opens_the_pages_and_its_limit_holds_there(visit, tmp_path):
         assert stranger.request.get(f"{address}{path}/export.json").status == 401
         assert page.request.get(f"{address}{path}/export.json").status == 200
         stranger.goto("about:blank")
+        page.goto(address + "/compare")
+        page.get_by_role("button", name="English").click()
+        expect(page.get_by_role("button", name="Forget my key")).to_be_visible()
+        page.goto(address + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert page.evaluate(FAINT) == []
+        page.get_by_role("button", name="Forget my key").press("Enter")
+        expect(page.get_by_label("API key")).to_be_visible()
+        assert [one for one in page.context.cookies() if one["name"] == "dokja_key"] == []
+        page.goto(address + path)
+        expect(page.get_by_label("API key")).to_be_visible()
+        expect(page.locator(".turn")).to_have_count(0)
         page.goto("about:blank")

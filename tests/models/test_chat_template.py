@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from dokja.errors import DokjaError
 from dokja.models.chat import ChatTemplate, parse, render, render_pieces
 from dokja.models.chat.messages import declared, even
+from dokja.models.chat.sandbox import checked, rendered
 from dokja.models.families import FAMILIES
 
 TEMPLATES = {template.name: template for family in FAMILIES.values() for release in family.releases
@@ -335,6 +337,34 @@ def test_conventions_of_published_templates() -> None:
 def test_what_a_template_may_not_do_is_one_sentence(source: str) -> None:
     with pytest.raises(DokjaError, match="the chat template of this checkpoint") as caught:
         render(source, TURNS)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", [
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "{% for a in range(99999) recursive %}{{ loop(range(99999)) }}{% endfor %}",
+    "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
+    "{% block b %}{% if messages %}{{ self.b() }}{{ self.b() }}{% endif %}{% endblock %}",
+    "{% macro m(n) %}{{ caller() }}{% endmacro %}{% for a in range(99999) %}{% for b in range(99999) %}"
+    "{% call m(b) %}{% endcall %}{% endfor %}{% endfor %}",
+])
+def test_a_template_without_end_is_given_up(source: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(DokjaError, match=r"t takes more than 0.2 seconds: its loops may be endless|Recursion"):
+        rendered(source, {"messages": TURNS}, title="t", seconds=0.2)
+    assert time.monotonic() - begun < 5
+
+
+def test_a_range_without_end_is_what_a_template_may_not_do() -> None:
+    with pytest.raises(DokjaError, match=r"tries what a template may not do \(Range too big"):
+        render("{% for i in range(10 ** 12) %}{% endfor %}", TURNS)
+
+
+@pytest.mark.parametrize("source", ["{% if %}", "a\n{{ b | nothing }}", "{% for a in b %}" * 40 + "{% endfor %}" * 40])
+def test_a_text_that_is_no_template_is_known_without_a_conversation(source: str) -> None:
+    checked("{% for a in b %}{{ a }}{% endfor %}", title="t")
+    with pytest.raises(DokjaError, match=r"^t is no Jinja template ") as caught:
+        checked(source, title="t")
     assert "\n" not in str(caught.value)
 
 

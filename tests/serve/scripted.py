@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import uvicorn
 
 from dokja.models.model import Model
-from dokja.serve.engine.types import Request, Stats, Step, TokenLogprob
+from dokja.serve.engine.types import Grammar, Request, Stats, Step, TokenLogprob
 from dokja.serve.errors import BusyError
 from dokja.serve.server import _bind
 
@@ -44,6 +44,9 @@ class Script:
     def pause_of(self, request: Request) -> float:
         """Seconds before each token of this answer."""
         return self.pause
+
+    async def compile(self, grammar: Grammar) -> None:
+        pass
 
     async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
         return [[math.cos(len(prompt)), math.sin(len(prompt))] for prompt in prompts]

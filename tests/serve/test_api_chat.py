@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import openai
@@ -13,7 +14,10 @@ import pytest
 from pocket_models import make_talker
 from scripted import Running, Script
 
+from dokja.errors import DokjaError
 from dokja.serve import LocalService, Settings, create_app
+from dokja.serve.errors import BrokenError
+from dokja.serve.service import ChatAsk, CompletionAsk, Content
 
 ASK = [{"role": "user", "content": "서울 날씨는?"}]
 THOUGHT = "날씨를 물었다.</think>\n\n맑습니다."
@@ -263,6 +267,39 @@ def test_past_the_context_is_refused(client: openai.OpenAI):
     with pytest.raises(openai.BadRequestError, match="the conversation is too long") as caught:
         ask(client, messages=[{"role": "user", "content": "가" * 3000}])
     assert caught.value.code == "context_length_exceeded"
+
+
+def test_a_broken_template_is_told_at_the_start(caplog: pytest.LogCaptureFixture):
+    LocalService({"own": Script(make_talker(own="{{ messages[0].content }}"), "네")})
+    assert caplog.messages == []
+    service = LocalService({"own": Script(make_talker(own="a\n{% for %}"), "네")})
+    [told] = caplog.messages
+    assert told.startswith("the chat template of own is no Jinja template (line 2: ")
+    assert told.endswith("mend it where the model lies and start again, for chats are refused until then")
+    assert asyncio.run(written(service)) == "네"
+
+
+async def written(service: LocalService) -> str:
+    """What a model goes on with: texts need no template."""
+    return "".join([piece.text async for piece in await service.complete(CompletionAsk("안녕"))
+                    if isinstance(piece, Content)])
+
+
+@pytest.mark.parametrize(("files", "said"), [
+    ({"chat_template.jinja": b"\xff"}, r"chat_template.jinja is no UTF-8 text \(invalid start byte at byte 0\): mend"),
+    ({"tokenizer_config.json": b"{"}, r"tokenizer_config.json is no JSON \(.*\): mend it in the model's folder"),
+    ({"tokenizer_config.json": b"[]"}, "tokenizer_config.json is no JSON table: mend it in the model's folder"),
+])
+def test_a_damaged_file_beside_the_weights_is_one_sentence(files: dict[str, bytes], said: str):
+    with pytest.raises(DokjaError, match=said):
+        LocalService({"own": Script(replace(make_talker(), files=files), "네")})
+
+
+@pytest.mark.parametrize("own", ["{% for a in range(10 ** 12) %}{% endfor %}", "{{ ''.__class__.__mro__ }}"])
+def test_a_template_that_asks_for_too_much_is_the_servers_error(own: str):
+    service = LocalService({"own": Script(make_talker(own=own), "네")})
+    with pytest.raises(BrokenError, match="mend it in the model's folder"):
+        asyncio.run(service.chat(ChatAsk(ASK)))
 
 
 def test_a_broken_template_is_the_servers_error_and_a_refusal_the_clients():

@@ -137,7 +137,7 @@ def test_log_probabilities(client: openai.OpenAI):
 @pytest.mark.parametrize(("changes", "status", "param"), [
     ({"previous_response_id": "resp_1"}, 400, "previous_response_id"), ({"store": True}, 400, "store"),
     ({"input": []}, 422, "input"),
-    ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, 400, "messages"),
+    ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, 400, "input"),
     ({"tools": [{"type": "web_search"}]}, 400, "tools"), ({"conversation": "x"}, 400, "conversation"),
 ])
 def test_what_is_refused(url: str, changes, status, param):

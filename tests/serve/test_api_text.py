@@ -15,6 +15,7 @@ from dokja.models.model import Model
 from dokja.serve import LocalService, Settings, create_app
 from dokja.serve.engine.engine import Engine
 from dokja.serve.engine.sizing import Limits
+from dokja.serve.text import Vocabulary
 
 TEXT = "오늘은 날씨가"
 
@@ -80,6 +81,21 @@ def test_echo_scores_a_text(client: openai.OpenAI, loaded: Model):
     assert found.logprobs.token_logprobs[1:] == pytest.approx(
         [expected[at, token].item() for at, token in enumerate(ids[1:])], abs=1e-4)
     assert [len(top) for top in found.logprobs.top_logprobs[1:]] == [2] * (len(ids) - 1)
+
+
+@pytest.mark.parametrize("text", ["책 안녕하세요", "뷁 안녕하세요"])
+def test_echo_tells_every_token_and_where_it_stands(client: openai.OpenAI, loaded: Model, text: str):
+    """Also the first one, which has no log-probability; a part of a character is told as OpenAI tells it."""
+    ids, vocabulary = loaded.codec.encode(text), Vocabulary(loaded.tokenizer)
+    tokens = [vocabulary.text(token) for token in ids]
+    data = [vocabulary.data(token) for token in ids]
+    offsets = [len(b"".join(data[:at]).decode(errors="ignore")) for at in range(len(ids))]
+    whole = complete(client, prompt=text, echo=True, max_tokens=2, logprobs=2, temperature=0).choices[0].logprobs
+    assert whole.tokens[: len(ids)] == tokens
+    assert whole.text_offset[: len(ids)] == offsets
+    streamed = complete(client, prompt=ids, echo=True, max_tokens=2, logprobs=2, temperature=0, stream=True)
+    first = next(iter(streamed)).choices[0].logprobs
+    assert (first.tokens, first.text_offset) == (tokens, offsets)
 
 
 @pytest.mark.parametrize(("changes", "status"), [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -12,10 +14,13 @@ import pytest
 from pocket_models import make_model
 
 from dokja.models.model import Model
+from dokja.serve import LocalService
+from dokja.serve.engine import grammar
 from dokja.serve.engine.engine import Engine
 from dokja.serve.engine.sizing import Limits
 from dokja.serve.engine.types import Grammar, Request, SamplingParams, Stats
 from dokja.serve.errors import BadRequestError
+from dokja.serve.service import CompletionAsk, Content, Options
 
 SCHEMA = {"type": "object", "properties": {"도시의 이름": {"enum": ["서울", "부산"]}, "나이": {"type": "integer",
           "minimum": 0, "maximum": 99}}, "required": ["도시의 이름", "나이"], "additionalProperties": False}
@@ -50,6 +55,34 @@ def ask(model: Model, requests: list[Request], *, speculate: bool) -> tuple[list
         return asyncio.run(every()), engine.stats()
     finally:
         engine.close()
+
+
+def test_a_grammar_that_takes_long_to_compile_holds_up_nobody(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    on, of = threading.Event(), grammar._source
+
+    def slow(asked: Grammar) -> str:
+        assert on.wait(20), "the event loop stands still while a grammar is compiled"
+        return of(asked)
+
+    async def several(service: LocalService) -> str:
+        options = Options(max_tokens=50, seed=1, grammar=Grammar("choice", '["예", "아니오"]'))
+        constrained = asyncio.ensure_future(service.complete(CompletionAsk("안녕", options=options)))
+        text = "".join([piece.text async for piece in await service.complete(
+            CompletionAsk("안녕", options=Options(max_tokens=3, seed=1))) if isinstance(piece, Content)])
+        assert not constrained.done()
+        on.set()
+        with pytest.raises(BadRequestError, match="it is no JSON"):
+            await service.complete(CompletionAsk("안녕", options=replace(options, grammar=Grammar("json_schema", "{"))))
+        pieces = [piece.text async for piece in await constrained if isinstance(piece, Content)]
+        assert "".join(pieces) in ("예", "아니오")
+        return text
+
+    monkeypatch.setattr(grammar, "_source", slow)
+    service = LocalService({"m": Engine(model, LIMITS)})
+    try:
+        assert asyncio.run(several(service))
+    finally:
+        service.close()
 
 
 def test_every_answer_keeps_to_its_own_grammar(model: Model) -> None:

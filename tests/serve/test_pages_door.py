@@ -49,6 +49,42 @@ def test_no_other_cookie_opens_a_page(url: str, cookie: str):
     assert "dokja.take()" not in page.text
 
 
+@pytest.mark.parametrize(("language", "said"), [
+    ("ko", "이 주소에는 페이지가 없습니다"), ("en", "There is no page here"),
+])
+def test_an_address_without_a_page(url: str, language: str, said: str):
+    page = httpx.get(f"{url}/nope", headers={"Accept-Language": language})
+    assert page.status_code == 404
+    assert said in page.text
+    assert httpx.get(f"{url}/_nicegui/nope").status_code == 404
+    api = httpx.get(f"{url}/v1/nope", headers={"Authorization": "Bearer sk-one"})
+    assert api.json()["error"]["code"] == "unknown_url"
+
+
+def test_a_page_that_fails_tells_no_secrets(url: str, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("postgresql://user:password@db")
+
+    monkeypatch.setattr("dokja.serve.pages.site.ChatPage", fail)
+    with httpx.Client(base_url=url, headers={"Accept-Language": "ko"}) as client:
+        client.post("/key", data={"key": "sk-one"})
+        page = client.get("/")
+    assert page.status_code == 500
+    assert "페이지를 열지 못했습니다" in page.text
+    assert "password" not in page.text
+
+
+@pytest.mark.parametrize(("to", "back"), [("/compare", "/compare"), ("//evil.example", "/"), ("", "/")])
+def test_a_key_is_forgotten(url: str, to: str, back: str):
+    with httpx.Client(base_url=url) as client:
+        client.post("/key", data={"key": "sk-one"})
+        assert "Forget my key" in client.get("/").text
+        answer = client.post("/key/forget", data={"to": to})
+        assert (answer.status_code, answer.headers["location"]) == (303, back)
+        assert "dokja_key" not in client.cookies
+        assert "Enter your API key" in client.get("/").text
+
+
 def test_the_cookie_opens_pages_and_not_the_api(url: str):
     with httpx.Client(base_url=url) as client:
         client.post("/key", data={"key": "sk-one"})

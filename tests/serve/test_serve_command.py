@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pocket_models import make_folder
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from dokja.cli import app
+from dokja.cli import app, main
 from dokja.errors import DokjaError
 from dokja.models.model import Model
 from dokja.serve import memory
@@ -43,6 +44,7 @@ def answering(*sources: Path | str, **changes) -> Service:
     ({"weights": "int3"}, "unknown weights 'int3': choose from fp32, int8, int4"),
     ({"kv_memory": "much"}, "'much' is no size: write it as 512MiB or 2GiB"),
     ({"kv_memory": "1k"}, "the cache of k-exaone needs .* KiB .* may take 1.0 KiB: allow more with --kv-memory"),
+    ({"kv_memory": "0"}, "--kv-memory '0' is nothing: give more, as 512MiB or 2GiB"),
     ({"lora": ["x"]}, "--lora x: write NAME=FOLDER"),
     ({"lora": ["x=/nowhere"]}, "/nowhere/adapter_config.json cannot be read"),
     ({"engine": "x"}, "unknown engine 'x': choose from dokja, vllm"),
@@ -54,6 +56,39 @@ def test_what_is_wrong_is_one_sentence(folder: Path, changes, said):
     with pytest.raises(DokjaError, match=said) as caught:
         answering(folder, **changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (["serve", "x", "--max-batch", "0"], r"invalid value for '--max-batch': .* 1 \(see dokja serve --help\)"),
+    (["serve", "x", "--port", "many"], r"invalid value for '--port': .* integer \(see dokja serve --help\)"),
+    (["serve", "x", "--no-such"], r"no such option: --no-such.* \(see dokja serve --help\)"),
+    (["serve", "x", "--port"], r"option '--port' requires an argument \(see .*--help\)"),
+    (["judge", "text"], r"missing argument 'model' \(see dokja judge text --help\)"),
+    (["serve", "x", "--host", "no.invalid"], r"cannot serve on no.invalid:8300 \([A-Z][a-z ]+\): choose others .*"),
+    (["serv"], r"no such command 'serv'.* \(see dokja --help\)"),
+])
+def test_what_is_wrong_with_an_option_is_one_line(given: list[str], said: str, monkeypatch: pytest.MonkeyPatch,
+                                                  capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["dokja", *given])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, errors = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert re.fullmatch(f"dokja: {said}\n", errors)
+
+
+@pytest.mark.parametrize(("given", "code", "said"), [
+    (["--version"], 0, "dokja "), (["serve", "--help"], 0, "Usage: dokja serve"),
+    (["season"], 2, "Usage: dokja season"),
+])
+def test_what_is_asked_of_the_command_itself(given: list[str], code: int, said: str, monkeypatch: pytest.MonkeyPatch,
+                                             capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", ["dokja", *given])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, errors = capsys.readouterr()
+    assert (ended.value.code, errors) == (code, "")
+    assert said in out
 
 
 def test_names(folder: Path, tmp_path: Path):
@@ -88,6 +123,14 @@ def test_the_caches_share_of_memory(loaded: Model):
     less = limits_of(loaded, Setup(batch=64, kv_memory=1000 * size), "m")
     assert less.context == 128
     assert 500 < less.tokens < 64 * 128
+
+
+def test_a_context_beyond_the_model_is_the_models_own_and_told(loaded: Model, caplog: pytest.LogCaptureFixture):
+    assert limits_of(loaded, Setup(batch=4, context=128), "m").context == 128
+    assert caplog.messages == []
+    assert limits_of(loaded, Setup(batch=4, context=4096), "m").context == 128
+    assert caplog.messages == ["--context 4,096 is more than the 128 tokens that m was made for: it is served with "
+                               "these"]
 
 
 def test_a_served_model_answers(folder: Path, tmp_path: Path):

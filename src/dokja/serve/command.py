@@ -62,9 +62,9 @@ def run(source: Source, setup: Setup, *, host: str, port: int, api_keys: Path | 
     where = (database or default_database()) if pages else None
     if where is not None:
         Store(where).close()
-    service = service_of(source, setup)
     if log_lines:
-        log_json()
+        log_json()  # what is said while models are loaded is a line of the log too
+    service = service_of(source, setup)
     try:
         app = create_app(service, lambda: None, settings=settings, database=where)
         serve(app, host, port, grace=grace)

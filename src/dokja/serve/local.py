@@ -34,6 +34,11 @@ class _Voice:
     prompter: Prompter
     vocabulary: Vocabulary
 
+    async def prompt(self, ask: ChatAsk) -> Prompt:
+        """The prompt of a conversation; a template that is slow by itself has a thread too."""
+        length = len(str(ask.messages)) if not self.prompter.slow else LONG + 1
+        return await _apart(length, self.prompter.prompt, ask)
+
     def decoder(self, shown: Sequence[str]) -> Callable[[Sequence[int]], str]:
         """Ids to text without special tokens, except those that the syntax reads."""
         hidden, decode = self.vocabulary.hidden(frozenset(shown)), self.prompter.tokenizer.decode
@@ -65,8 +70,10 @@ class LocalService:
 
     async def chat(self, ask: ChatAsk) -> Answer:
         voice = self._find(ask.model)
-        prompt = await _apart(len(str(ask.messages)), voice.prompter.prompt, ask)
+        prompt = await voice.prompt(ask)
         grammar, reader = _constrained(ask)
+        if grammar is not None:
+            await voice.engine.compile(grammar)
         if grammar is None:
             wanted = ask.tools if ask.tool_choice != "none" else ()
             reader = ParsedReader(prompt.syntax, in_reasoning=prompt.in_reasoning, tools=wanted,
@@ -90,12 +97,15 @@ class LocalService:
         if room < 1:
             raise BadRequestError(f"the prompt takes {len(ids)} tokens, and this model has {voice.engine.context} for "
                                   "prompt and answer together", param="prompt", code="context_length_exceeded")
+        if ask.options.grammar is not None:
+            await voice.engine.compile(ask.options.grammar)
         prompt = Prompt(ids, min(room, ask.options.max_tokens or room))
         return self._begin(voice, ask.options, prompt, PlainReader(), ask.id)
 
     async def embed(self, model: str | None, inputs: Sequence[str | Sequence[int]]) -> tuple[list[list[float]], int]:
         voice = self._find(model)
-        prompts = [voice.prompter.encode(text) if isinstance(text, str) else list(text) for text in inputs]
+        prompts = [await _apart(len(text), voice.prompter.encode, text) if isinstance(text, str) else list(text)
+                   for text in inputs]
         for number, ids in enumerate(prompts, start=1):
             if not 0 < len(ids) <= voice.engine.context:
                 raise BadRequestError(f"input {number} has {len(ids)} tokens: this model reads 1 to "
@@ -108,7 +118,7 @@ class LocalService:
         if isinstance(source, str):
             ids = await _apart(len(source), lambda text: voice.prompter.encode(text, special=special), source)
         else:
-            ids = (await _apart(len(str(source.messages)), voice.prompter.prompt, source)).ids
+            ids = (await voice.prompt(source)).ids
         texts = [voice.prompter.tokenizer.id_to_token(token) or "" for token in ids]
         return Tokens(ids, texts, voice.engine.context)
 
@@ -135,7 +145,8 @@ class LocalService:
                after: tuple[Grammar, Reader, Sequence[int]] | None = None) -> Answer:
         """Submit a prompt; the reader gets the text of what follows."""
         model = voice.engine.model
-        _check_ids(voice, (*options.logit_bias, *options.stop_token_ids), "logit_bias or stop_token_ids")
+        _check_ids(voice, tuple(options.logit_bias), "logit_bias")
+        _check_ids(voice, options.stop_token_ids, "stop_token_ids")
         sampling = SamplingParams(
             max_tokens=prompt.room, min_tokens=min(options.min_tokens, prompt.room), temperature=options.temperature,
             top_p=options.top_p, top_k=options.top_k, min_p=options.min_p,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -13,6 +15,7 @@ from tokenizers import Tokenizer
 from ..errors import DokjaError
 from ..models.chat import ChatTemplate, Syntax, render_pieces
 from ..models.chat.messages import even
+from ..models.chat.sandbox import checked
 from ..models.chat.syntax import PLAIN
 from ..models.checkpoint.kept import CONFIG, TOKENIZER_CONFIG
 from ..models.model import Model
@@ -20,6 +23,8 @@ from .conversation import Fitted, Message, fit
 from .errors import BadRequestError, BrokenError
 from .service import ChatAsk
 
+SLOW = 0.05
+log = logging.getLogger("dokja.serve")
 _T = TypeVar("_T")
 _EFFORT = {"none": "off", "minimal": "off", "low": "on", "medium": "on", "high": "on", "xhigh": "high", "max": "high"}
 
@@ -43,11 +48,12 @@ class Prompter:
     """How conversations with one model are written.
 
     A checkpoint's own template comes first, then its family's; a model that was trained here and has neither writes
-    turns by its codec. name: what clients call the model.
+    turns by its codec. name: what clients call the model. slow: whether the last prompt took more than SLOW seconds.
     """
 
     def __init__(self, model: Model, context: int, name: str) -> None:
         self.model, self.context, self.name = model, context, name
+        self.slow = False
         if model.tokenizer is None:
             raise DokjaError(f"{name} came without a tokenizer.json: put one beside its weights to serve it")
         self.tokenizer: Tokenizer = model.tokenizer
@@ -55,6 +61,11 @@ class Prompter:
         self._plain.encode_special_tokens = True
         template = chat_template(model)
         self.template = replace(template, name=name) if template else None
+        if self.template:
+            try:
+                checked(self.template.text(), title=f"the chat template of {name}")
+            except DokjaError as error:  # completions and embeddings do without
+                log.warning("%s: mend it where the model lies and start again, for chats are refused until then", error)
         self.pocket = self.template is None and "family" in model.card and CONFIG not in model.files
         if self.pocket:
             assert model.codec  # a tokenizer without the turn markers is told now
@@ -92,7 +103,11 @@ class Prompter:
             return [token for text, plain in pieces
                     for token in (self._plain if plain else self.tokenizer).encode(text, add_special_tokens=False).ids]
 
-        fitted = self._fit(ids, ask, drop=ask.drop_oldest)
+        begun = time.monotonic()
+        try:
+            fitted = self._fit(ids, ask, drop=ask.drop_oldest)
+        finally:
+            self.slow = time.monotonic() - begun > SLOW
         return Prompt(fitted.ids, fitted.room, fitted.dropped, template.syntax,
                       template.syntax.opened_by(rendered[0]))
 
@@ -113,7 +128,7 @@ class Prompter:
             return "on" if "on" in self.reasoning else "high"
         has = f"has {', '.join(self.reasoning)}" if self.reasoning else "has no reasoning to switch"
         raise BadRequestError(f"reasoning {wanted!r} is not known to {self.name}, which {has}",
-                              param="reasoning", code="unsupported_value")
+                              param="reasoning_effort", code="unsupported_value")
 
     def _pocket(self, ask: ChatAsk) -> Prompt:
         self.switch(ask.reasoning)
@@ -156,22 +171,41 @@ def chat_template(model: Model) -> ChatTemplate | None:
 
 
 def own_template(files: Mapping[str, bytes]) -> str | None:
-    """The chat template that came with a checkpoint: chat_template.jinja, .json, or in tokenizer_config.json."""
+    """The chat template that came with a checkpoint: chat_template.jinja, .json, or in tokenizer_config.json.
+
+    DokjaError for a file that cannot be read.
+    """
     if found := files.get("chat_template.jinja"):
-        return found.decode("utf-8")
+        try:
+            return found.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DokjaError(f"chat_template.jinja is no UTF-8 text ({error.reason} at byte {error.start}): mend it in "
+                             "the model's folder") from error
     for name in ("chat_template.json", TOKENIZER_CONFIG):
-        value = json.loads(files.get(name, b"{}")).get("chat_template")
+        value = _table(files, name).get("chat_template")
         if isinstance(value, list):
-            value = next((one["template"] for one in value if one.get("name") == "default"), None)
+            value = next((one.get("template") for one in value
+                          if isinstance(one, dict) and one.get("name") == "default"), None)
         if isinstance(value, str):
             return value
     return None
 
 
+def _table(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    """A JSON file that came with a checkpoint, empty where there is none."""
+    try:
+        found = json.loads(files.get(name, b"{}"))
+    except ValueError as error:
+        raise DokjaError(f"{name} is no JSON ({error}): mend it in the model's folder") from error
+    if not isinstance(found, dict):
+        raise DokjaError(f"{name} is no JSON table: mend it in the model's folder")
+    return found
+
+
 def _special_tokens(model: Model) -> dict[str, str]:
     """bos_token and eos_token, as templates name them."""
     found: dict[str, str] = {}
-    settings = json.loads(model.files.get(TOKENIZER_CONFIG, b"{}"))
+    settings = _table(model.files, TOKENIZER_CONFIG)
     for name in ("bos_token", "eos_token"):
         value = settings.get(name)
         if isinstance(text := value.get("content") if isinstance(value, dict) else value, str):
@@ -200,6 +234,6 @@ def _checked(work: Callable[[], _T]) -> _T:
     except BadRequestError:
         raise
     except DokjaError as error:
-        if isinstance(error.__cause__, (TemplateSyntaxError, SecurityError)):
+        if isinstance(error.__cause__, (TemplateSyntaxError, SecurityError, OverflowError, TimeoutError, SyntaxError)):
             raise BrokenError(f"{error}: mend it in the model's folder", code="broken_template") from error
         raise BadRequestError(str(error), param="messages") from error

@@ -23,13 +23,13 @@ AT_ONCE = 3  # seconds that answers get to end after Ctrl-C; a second one ends a
 def serve(app: FastAPI, host: str = "127.0.0.1", port: int = 8300, *, grace: float = 30) -> None:
     """Serve `app` until Ctrl-C or SIGTERM; port 0 takes a free one. A port in use raises DokjaError at once.
 
-    grace: seconds that answers get to end after SIGTERM, when nothing new is accepted any more.
+    grace: seconds that answers get to end after SIGTERM, when nothing new is accepted any more; rounded up, at least 1.
     """
     listening = _bind(host, port)
     port = listening.getsockname()[1]
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=math.ceil(grace))
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=math.ceil(grace) or 1)
     with listening, _quiet_signals(), warnings.catch_warnings():
         # NiceGUI looks at every live object to find the server; one of torch's complains about being looked at.
         warnings.filterwarnings("ignore", message=".*reduce_op", category=FutureWarning)

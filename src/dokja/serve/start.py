@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import torch
 from ..errors import DokjaError
 from ..models.loading import load, locate
 from ..models.model import Model
+from ..models.spec import ModelSpec
 from .engine.engine import Engine
 from .engine.lora import Adapters
 from .engine.pages import PAGE, kinds_of
@@ -23,6 +25,7 @@ from .memory import check_fits, free_memory, gibi
 from .quantise import prepare
 from .weights import Kind
 
+log = logging.getLogger("dokja.serve")
 Speculate = Literal["mtp", "ngram", "off"]
 _SHARE = 0.5  # of the free memory, for the cache, where nothing else is said
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
@@ -32,8 +35,8 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 class Setup:
     """How to run models. weights: what they are kept as. kv_memory: bytes of cache a model; None is what `batch`
     requests of full length take, within half of the free memory. batch: requests that run at once; queue: that wait.
-    context: of prompt and answer together, None the model's own. loras: folders of the first model's adapters, by name.
-    speculate: what drafts tokens; None is the MTP layer of a model that has one, n-grams else.
+    context: of prompt and answer together, None the model's own, as for more. loras: folders of the first model's
+    adapters, by name. speculate: what drafts tokens; None is the MTP layer of a model that has one, n-grams else.
     """
 
     weights: Kind = "fp32"
@@ -46,11 +49,14 @@ class Setup:
 
 
 def read_size(text: str, option: str) -> int:
-    """Bytes of 512MiB, 2G, 1.5 GiB; DokjaError, naming the option, for what is no size."""
+    """Bytes of 512MiB, 2G, 1.5 GiB; DokjaError, naming the option, for what is no size or nothing."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?\s*", text.lower())
     if found is None:
         raise DokjaError(f"{option} {text!r} is no size: write it as 512MiB or 2GiB")
-    return int(float(found[1]) * _UNITS[found[2]])
+    size = int(float(found[1]) * _UNITS[found[2]])
+    if not size:
+        raise DokjaError(f"{option} {text!r} is nothing: give more, as 512MiB or 2GiB")
+    return size
 
 
 def read_models(sources: Sequence[str], names: Sequence[str], setup: Setup) -> dict[str, Model]:
@@ -105,9 +111,17 @@ def start(models: Mapping[str, Model], setup: Setup | None = None) -> LocalServi
     return LocalService(engines, dict.fromkeys(setup.loras, next(iter(engines), "")))
 
 
+def context_of(spec: ModelSpec, wanted: int | None, name: str) -> int:
+    """The context that a model is served with: what was asked for, or the model's own, which the log says of more."""
+    if wanted is not None and wanted > spec.context:
+        log.warning("--context %s is more than the %s tokens that %s was made for: it is served with these",
+                    f"{wanted:,}", f"{spec.context:,}", name)
+    return min(wanted or spec.context, spec.context)
+
+
 def limits_of(model: Model, setup: Setup, name: str) -> Limits:
     """The most tokens whose pages fit the cache's memory, and no more than `batch` requests of full length take."""
-    context = min(setup.context or model.spec.context, model.spec.context)
+    context = context_of(model.spec, setup.context, name)
     memory = setup.kv_memory if setup.kv_memory is not None else int(free_memory() * _SHARE)
     size = model.decoder.embedding.weight.element_size()
     mtp = bool(model.spec.mtp) and setup.speculate in (None, "mtp")

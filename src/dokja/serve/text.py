@@ -101,11 +101,15 @@ class Vocabulary:
 
     def text(self, token: int) -> str:
         """The same as text; bytes that are no whole characters as OpenAI writes them: bytes:\\xec\\x84."""
-        data = self.data(token)
-        try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError:
-            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+        return shown(self.data(token))
+
+
+def shown(data: bytes) -> str:
+    """A token's bytes as text, or as OpenAI writes what is no whole characters."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
 
 
 def _alphabet() -> dict[str, int]:

@@ -23,6 +23,7 @@ from ..models.vllm.plugin import ANY
 from .engine.stream import Stream
 from .engine.types import Finish, Grammar, Request, SamplingParams, Stats, Step, TokenLogprob
 from .errors import BadRequestError, BusyError, UnavailableError
+from .start import context_of
 
 if TYPE_CHECKING:
     import vllm
@@ -53,7 +54,7 @@ class VllmEngine:
             folder = Path(self._exported.name) / path.name
             save(read_folder(path), folder, "hf")
         self.model = described(folder)
-        self.context = min(context or self.model.spec.context, self.model.spec.context)
+        self.context = context_of(self.model.spec, context, folder.name)
         arguments = {"skip_tokenizer_init": self.model.tokenizer is None, "max_model_len": self.context,
                      "disable_log_stats": True,
                      **({"hf_overrides": {"architectures": [ANY]}} if own_decoder else {}), **(options or {})}
@@ -88,6 +89,9 @@ class VllmEngine:
         self._tasks[stream] = task
         task.add_done_callback(lambda _: self._tasks.pop(stream, None))
         return stream
+
+    async def compile(self, grammar: Grammar) -> None:
+        """Nothing: vLLM does it in a process of its own, and its refusal is the answer's."""
 
     async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
         raise BadRequestError("embeddings are not served through vLLM: serve the model with --engine dokja")

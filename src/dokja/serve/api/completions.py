@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..errors import BadRequestError
 from ..service import Answer, CompletionAsk, Content, End, Options, TokenText
+from ..text import shown
 from .answers import Gathered, event, finished, gather, merged, streamed
 from .context import Context
 from .fields import Format, Sampling, StreamOptions, Text, TokenId
@@ -165,26 +166,36 @@ def _choice(index: int, one: _One, gathered: Gathered, body: CompletionRequest) 
     before = one.text if one.echo else ""
     tokens: list[TokenText | None] = [] if one.silent else list(gathered.logprobs)
     scored = one.answer.prompt_logprobs
+    first = b""
     if one.echo and scored is not None:
-        tokens = [*scored, *tokens]
+        tokens, first = [*scored, *tokens], _first(one.text, scored)
     wanted = body.prompt_logprobs is not None
     return {"index": index, "text": before + ("" if one.silent else gathered.content),
-            "logprobs": None if body.logprobs is None else _logprobs(tokens, 0 if one.echo else len(before)),
+            "logprobs": None if body.logprobs is None else _logprobs(tokens, 0, first),
             "finish_reason": "length" if one.silent else gathered.end.finish,
             **({"prompt_logprobs": prompt_logprobs_body(scored)} if wanted else {})}
 
 
-def _logprobs(tokens: Sequence[TokenText | None], offset: int) -> dict[str, Any]:
-    """The four lists of the completions API; the first token of an echoed prompt has no log-probability."""
+def _logprobs(tokens: Sequence[TokenText | None], offset: int, first: bytes = b"") -> dict[str, Any]:
+    """The four lists of the completions API; the first token of an echoed prompt has a text alone."""
     offsets, data = [], b""
     for token in tokens:
         offsets.append(offset + len(data.decode("utf-8", errors="ignore")))
-        data += token.data if token else b""
-    return {"tokens": [token.text if token else "" for token in tokens],
+        data += token.data if token else first
+    return {"tokens": [token.text if token else shown(first) for token in tokens],
             "token_logprobs": [max(token.logprob, -9999.0) if token else None for token in tokens],
             "top_logprobs": [{other.text: max(other.logprob, -9999.0) for other in token.top} if token else None
                              for token in tokens],
             "text_offset": offsets}
+
+
+def _first(prompt: str, tokens: Sequence[TokenText | None]) -> bytes:
+    """The first token of an echoed prompt, which comes without a text: what the others leave of the prompt.
+
+    Nothing where they are not the end of it, as with ids that make no whole characters.
+    """
+    whole, others = prompt.encode(), b"".join(token.data for token in tokens if token)
+    return whole.removesuffix(others) if whole.endswith(others) else b""
 
 
 async def _chunks(context: Context, ones: Sequence[_One], body: CompletionRequest, frame: dict[str, Any],
@@ -195,7 +206,8 @@ async def _chunks(context: Context, ones: Sequence[_One], body: CompletionReques
     fresh = [True for _ in ones]
 
     def chunk(index: int, text: str, finish: str | None, tokens: Sequence[TokenText | None] = ()) -> str:
-        logprobs = _logprobs(tokens, offsets[index]) if body.logprobs is not None and tokens else None
+        first = _first(ones[index].text, tokens) if tokens and tokens[0] is None else b""
+        logprobs = _logprobs(tokens, offsets[index], first) if body.logprobs is not None and tokens else None
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
         return event({**frame, "choices": [choice], "notice": NOTICE, **({"usage": None} if counted else {})})
 

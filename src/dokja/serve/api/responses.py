@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from ...errors import DokjaError
+from ..errors import RequestError
 from ..service import Answer
 from .answers import error_body, event, finished, gather, merged, streamed
 from .chat_schema import asked
@@ -31,8 +32,12 @@ async def responses(body: ResponsesRequest, request: Request) -> JSONResponse | 
     ask = asked(body.messages(), body.model, tools=body.chat_tools(), tool_choice=body.chat_choice(),
                 parallel=body.parallel_tool_calls, effort=body.reasoning.effort if body.reasoning else None,
                 variables=body.chat_template_kwargs)
-    answer = await context.service.chat(replace(ask, options=options, id=context.id,
-                                                drop_oldest=body.truncation == "auto"))
+    try:
+        answer = await context.service.chat(replace(ask, options=options, id=context.id,
+                                                    drop_oldest=body.truncation == "auto"))
+    except RequestError as error:
+        error.param = "input" if error.param == "messages" else error.param
+        raise
     items = Items(context.id, _frame(body, answer, context.id), logprobs=body.wanted_logprobs is not None)
     if body.stream:
         return streamed(_events(context, answer, items), [answer])

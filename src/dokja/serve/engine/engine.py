@@ -21,7 +21,7 @@ from .scheduler import Sequence as Running
 from .sizing import Limits
 from .speculate import Speculator
 from .stream import Event, Stream, hand_over
-from .types import Finish, Request, SamplingParams, Stats, Step
+from .types import Finish, Grammar, Request, SamplingParams, Stats, Step
 
 Sink = Stream | Future[list[float]]
 Arrival = tuple[Request, Sink, Matcher | None]
@@ -60,6 +60,9 @@ class Engine:
         stream = Stream(request, self._cancel)
         self._enter([(request, stream, matcher)])
         return stream
+
+    async def compile(self, grammar: Grammar) -> None:
+        await asyncio.to_thread(lambda: self._grammars.matcher(grammar))  # `submit` finds it compiled
 
     async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
         nothing = SamplingParams(max_tokens=0)

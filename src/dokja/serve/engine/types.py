@@ -144,6 +144,12 @@ class TokenEngine(Protocol):
         a grammar that does not compile, an unknown adapter) at once.
         """
 
+    async def compile(self, grammar: Grammar) -> None:
+        """Make a grammar ready for `submit`, in another thread where that takes long, so that no answer waits for it.
+
+        Raises BadRequestError for one that does not compile, where that is known before a request has it.
+        """
+
     async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
         """The mean over each prompt of the states that the head reads, of length 1."""
 

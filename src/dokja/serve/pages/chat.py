@@ -87,7 +87,7 @@ class ChatPage:
                 self.model_card()
                 self.transcript = Transcript(self, self.lang)
                 self.show()
-                composer(self.lang, self.button)
+                composer(self.lang, self.button, key_of="/" if self.allowance.key else None)
         shortcuts(self.lang)
 
     @ui.refreshable_method

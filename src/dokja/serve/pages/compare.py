@@ -141,10 +141,11 @@ class ComparePage:
     @ui.refreshable_method
     def composer(self) -> None:
         """The field; after the vote the round is over, and what stays is what to know about the answers."""
+        key_of = "/compare" if self.allowance.key else None
         if self.round is not None and self.round.choice is None:
-            composer(self.lang, self.button)
+            composer(self.lang, self.button, key_of=key_of)
         else:
-            under(self.lang)
+            under(self.lang, key_of=key_of)
 
     @ui.refreshable_method
     def button(self) -> None:

@@ -63,6 +63,12 @@ class Door:
                           secure=request.url.scheme == "https")
         return answer
 
+    def forget(self, request: Request, to: str) -> Response:
+        """Back to the page `to`, without the cookie."""
+        answer = RedirectResponse(to if _PAGE.fullmatch(to) else "/", 303)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=request.url.scheme == "https")
+        return answer
+
 
 def _pass(key: Key) -> str:
     return hashlib.sha256(b"dokja pages" + key.digest).hexdigest()

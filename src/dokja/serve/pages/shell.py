@@ -78,22 +78,31 @@ def top_bar(lang: Lang, here: str, switch: Callable[[], None]) -> None:
                 ui.html(_SUN_AND_MOON, sanitize=False)
 
 
-def composer(lang: Lang, button: Callable[[], Any]) -> None:
-    """The field for a message, its button, and what to know about generated text."""
+def composer(lang: Lang, button: Callable[[], Any], *, key_of: str | None) -> None:
+    """The field for a message, its button, and what to know about generated text. key_of: as for `under`."""
     with box("div", "composer"):
         with box("div", "composer-in"):
             box("textarea", "say", rows=1, aria_label=word("say", lang), placeholder=word("placeholder", lang),
                 maxlength=LIMIT, lang="ko", dir="auto", autofocus=True)
             button()
-        under(lang)
+        under(lang, key_of=key_of)
 
 
-def under(lang: Lang) -> None:
-    """What to know about generated text, which stands on every page that shows some; and the keys."""
+def under(lang: Lang, *, key_of: str | None) -> None:
+    """What to know about generated text, which stands on every page that shows some; and the keys.
+
+    key_of: the page that the browser's API key has opened, to come back to when it is forgotten; None where there is
+    no key.
+    """
     with box("div", "under"):
         text("span", word("ai_notice", lang), "ai-notice")
-        text("button", word("shortcuts", lang), "link keys", type="button").on(
-            "click", js_handler="() => dokja.shortcuts()")
+        with box("div", "under-links"):
+            if key_of is not None:
+                with box("form", "forget", method="post", action="/key/forget"):
+                    box("input", type="hidden", name="to", value=key_of)
+                    text("button", word("key_forget", lang), "link", type="submit")
+            text("button", word("shortcuts", lang), "link keys", type="button").on(
+                "click", js_handler="() => dokja.shortcuts()")
 
 
 # What the keys do; `page.js` listens to them.
@@ -148,9 +157,24 @@ def locked(title: str, lang: Lang, here: str, request: Request) -> None:
 
 def nobody(title: str, lang: Lang) -> None:
     """The page of a site that has no model yet."""
+    _empty(title, lang, "no_model", "see_board", "/board", here="chat")
+
+
+def nowhere(title: str, lang: Lang) -> None:
+    """The page of an address that is none."""
+    _empty(title, lang, "nowhere", "chat", "/")
+
+
+def broken(title: str, lang: Lang) -> None:
+    """The page of a failure of ours, which the log tells and the reader is spared."""
+    _empty(title, lang, "broken", "chat", "/")
+
+
+def _empty(title: str, lang: Lang, key: str, link: str, address: str, *, here: str = "") -> None:
+    """A page that has only a sentence or two, and a link."""
     head(lang)
-    top_bar(lang, "chat", _reloading(title, lang))
+    top_bar(lang, here, _reloading(title, lang))
     with box("main", "chat", id="main"), box("div", "empty"):
-        text("h1", word("no_model", lang))
-        text("p", word("no_model_more", lang), "soft")
-        text("a", word("see_board", lang), href="/board")
+        text("h1", word(key, lang))
+        text("p", word(f"{key}_more", lang), "soft")
+        text("a", word(link, lang), href=address)

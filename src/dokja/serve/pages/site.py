@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import nicegui
 from fastapi import FastAPI, Form, Request, Response
-from nicegui import ui
+from nicegui import Client, ui
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api import Settings
@@ -23,7 +23,7 @@ from .compare import ComparePage
 from .desk import Desk
 from .door import Door
 from .export import as_json, as_markdown
-from .shell import locked, nobody, reader_language
+from .shell import broken, locked, nobody, nowhere, reader_language
 from .visitor import KnowVisitors, visitor
 
 _SITE = "dokja.site"  # where a request's scope holds its Site
@@ -55,6 +55,10 @@ def add_pages(app: FastAPI, service: Service | None, store: Store, board: Callab
     def enter(request: Request, key: Annotated[str, Form()] = "", to: Annotated[str, Form()] = "/") -> Response:
         return door.enter(request, key, to)
 
+    @app.post("/key/forget", include_in_schema=False)
+    def forget(request: Request, to: Annotated[str, Form()] = "/") -> Response:
+        return door.forget(request, to)
+
     @app.get("/c/{conversation}/export.{kind}", include_in_schema=False)
     async def export(conversation: str, kind: Literal["json", "md"], request: Request) -> Response:
         if door.allowance(request) is None:
@@ -74,9 +78,25 @@ def add_pages(app: FastAPI, service: Service | None, store: Store, board: Callab
     inner = nicegui.app
     inner.user_middleware.clear()  # what an earlier app in this process put there
     inner.middleware_stack = None
+    inner.add_exception_handler(404, _nowhere)  # NiceGUI's own pages are in English and show what was raised
+    inner.on_page_exception(_broken)
     ui.run_with(app, title=title, favicon=_ICON, dark=False, tailwind=False, reconnect_timeout=30.0,
                 show_welcome_message=False)
     return desk
+
+
+async def _nowhere(request: Request, error: Exception) -> Response:
+    """The page of an address that is none; a file that is not there is told without one."""
+    if request.url.path.startswith("/_nicegui/"):
+        return Response(status_code=404)
+    with Client(ui.page(""), request=request) as client:
+        nowhere(request.scope[_SITE].title, reader_language(request.cookies, request.headers))
+    return client.build_response(request, 404)
+
+
+def _broken() -> None:
+    request = ui.context.client.request
+    broken(request.scope[_SITE].title, reader_language(request.cookies, request.headers))
 
 
 def _of_this_host(origin: str, environ: Mapping[str, str]) -> bool:
