@@ -39,7 +39,7 @@ MODELS = {"gemma": ("Gemma 3 270M", weights.gemma), "llama": ("Llama-shaped 1.2B
 def main() -> None:
     """Measure, print the tables and the bars, and write them as JSON with --out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="3 take about 25 minutes")
+    parser.add_argument("--rounds", type=int, default=3, help="3 take about 40 minutes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts to measure, of {','.join(PARTS)}")
     parser.add_argument("--models", default=",".join(MODELS), help=f"of the direct part, of {','.join(MODELS)}")

@@ -146,7 +146,7 @@ def measure_quality(workers: list[Worker], text: Path, files: Files) -> dict[str
                                       int((full.argmax(-1) == log.argmax(-1)).sum()), bits)
     quality: dict[str, dict[str, float]] = {}
     print(f"\n{f'quality on {size} bytes of Korean':40s}{'KL':>10s}{'top-1':>9s}{'bits/byte':>11s}")
-    for name, (kl, same, bits) in sums.items():
+    for name, (kl, same, bits) in ((name, found.tolist()) for name, found in sums.items()):
         quality[name] = {"kl": kl / count, "top1": same / count, "bits_per_byte": bits / size}
         print(f"{name:40s}{kl / count:10.5f}{same / count:9.2%}{bits / size:11.4f}")
     return quality
