@@ -120,7 +120,9 @@ class ComparePage:
         """The four choices once both have answered; after the vote the names."""
         assert self.round is not None
         if self.round.choice is not None:
-            with box("div", "card revealed", role="status"):
+            # The second press of a double click on the vote lands here: it must neither take the focus nor go on.
+            with box("div", "card revealed", role="status").on(
+                    "mousedown", js_handler="(e) => { if (e.detail > 1) e.preventDefault(); }"):
                 text("p", self.say("voted", choice=self.say(f"vote_{self.round.choice}")))
                 for side in SIDES:
                     model = self.round.models[side]
@@ -129,7 +131,8 @@ class ComparePage:
                         if (served := self.models.get(model)) is not None:
                             text("span", f" {served.about.get('company', '')}", "soft")
                             text("span", in_short(served, self.lang), "small soft in-short")
-                text("button", self.say("next_round"), "main-button next", type="button").on("click", self.next)
+                text("button", self.say("next_round"), "main-button next", type="button").on(
+                    "click", self.next, js_handler="(e) => { if (e.detail < 2) emit(); }")
         elif self.round.prompts:
             with box("div", "votes", role="group", aria_label=self.say("vote")):
                 for choice in CHOICES:
