@@ -91,6 +91,8 @@ def test_what_is_known_and_not_here_is_refused_by_name(client: openai.OpenAI, ki
     ("completions", {"prompt": 5}, "prompt: Input should be a valid string"),
     ("chat", {"tools": [FUNCTION], "tool_choice": "any"}, "tool_choice: Input should be 'none', 'auto' or 'required'"),
     ("chat", {"logit_bias": {"a": 1}}, "logit_bias.a: String should match pattern '^[0-9]{1,9}$'"),
+    ("chat", {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "strict": 1}}},
+     "response_format.json_schema.strict: Input should be a valid boolean"),
     ("chat", {"response_format": {"type": "json_schema"}}, "response_format.json_schema: Field required"),
     ("chat", {"messages": [{"role": "user", "content": [{"text": "a"}]}]}, "messages.0.content.0.type: Field required"),
 ])

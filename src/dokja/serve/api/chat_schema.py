@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..errors import BadRequestError
 from ..service import ChatAsk, ToolChoice
-from .fields import Format, OfFunctions, Sampling, StreamOptions, Text
+from .fields import Extensible, Format, OfFunctions, Sampling, StreamOptions, Text
 from .shapes import ContentLogprobs, Notice, PromptLogprob, UsageBody
 
 EFFORTS = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 ToolName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class Part(BaseModel):
+class Part(Extensible):
     """A part of a message. Models here read text; a part of another type is refused by name."""
 
     model_config = ConfigDict(extra="allow")
@@ -24,12 +24,12 @@ class Part(BaseModel):
     text: Text | None = None
 
 
-class CalledFunction(BaseModel):
+class CalledFunction(Extensible):
     name: ToolName
     arguments: str = "{}"
 
 
-class CallBody(BaseModel):
+class CallBody(Extensible):
     """A tool call of an assistant's message."""
 
     id: str = ""
@@ -37,10 +37,9 @@ class CallBody(BaseModel):
     function: CalledFunction
 
 
-class ChatMessage(BaseModel):
+class ChatMessage(Extensible):
     """One message; what clients add to it and the model does not read is left out."""
 
-    model_config = ConfigDict(extra="ignore")
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Text | list[Part] | None = None
     name: str | None = None
@@ -57,7 +56,7 @@ class ChatMessage(BaseModel):
         return message
 
 
-class Function(BaseModel):
+class Function(Extensible):
     name: ToolName
     description: str | None = None
     parameters: dict[str, Any] | None = None
@@ -68,7 +67,7 @@ class Tool(OfFunctions):
     function: Function
 
 
-class FunctionName(BaseModel):
+class FunctionName(Extensible):
     name: ToolName
 
 

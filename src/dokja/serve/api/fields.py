@@ -41,7 +41,13 @@ class Strict(BaseModel):
         return {name: value for name, value in data.items() if name not in cls.refused}
 
 
-class OfFunctions(BaseModel):
+class Extensible(BaseModel):
+    """A part of a request to which clients add; what is not read here is left out, and types are exact."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class OfFunctions(Extensible):
     """A tool, or the choice of one; functions are the only kind. field: where it stands."""
 
     field: ClassVar[str] = "tools"
@@ -65,7 +71,7 @@ class StreamOptions(Strict):
     include_usage: bool = Field(default=False, description="A last chunk with the usage and no choices.")
 
 
-class JsonSchema(BaseModel):
+class JsonSchema(Extensible):
     """A named JSON schema, as response_format has it."""
 
     name: str = Field(max_length=256)

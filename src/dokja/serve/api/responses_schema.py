@@ -11,6 +11,7 @@ from ..engine.types import Grammar
 from .chat_schema import EFFORTS, CallBody, CalledFunction, ChatMessage, Function, FunctionName, NamedTool, Part, Tool
 from .chat_schema import ToolName as Name
 from .fields import (
+    Extensible,
     Format,
     JsonObjectFormat,
     JsonSchema,
@@ -25,38 +26,34 @@ from .fields import (
 from .shapes import Notice
 
 
-class InputMessage(BaseModel):
+class InputMessage(Extensible):
     """A message of the conversation so far."""
 
-    model_config = ConfigDict(extra="ignore")
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
     content: Text | list[Part]
 
 
-class InputCall(BaseModel):
+class InputCall(Extensible):
     """A tool call that the model made."""
 
-    model_config = ConfigDict(extra="ignore")
     type: Literal["function_call"]
     call_id: str
     name: Name
     arguments: str
 
 
-class InputOutput(BaseModel):
+class InputOutput(Extensible):
     """What a tool answered."""
 
-    model_config = ConfigDict(extra="ignore")
     type: Literal["function_call_output"]
     call_id: str
     output: Text | list[Part]
 
 
-class InputReasoning(BaseModel):
+class InputReasoning(Extensible):
     """The reasoning before the answer that follows it."""
 
-    model_config = ConfigDict(extra="ignore")
     type: Literal["reasoning"]
     content: list[Part] | None = None
 
@@ -85,10 +82,9 @@ class FunctionChoice(OfFunctions):
     name: Name
 
 
-class SchemaFormat(BaseModel):
+class SchemaFormat(Strict):
     """A JSON schema, flat, as this endpoint has it."""
 
-    model_config = ConfigDict(extra="forbid")
     type: Literal["json_schema"]
     name: str = Field(max_length=256)
     schema_: dict[str, Any] = Field(alias="schema")
