@@ -11,9 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
-import psutil
 import torch
 from protocol import serve
 
@@ -24,12 +23,23 @@ from dokja.serve.engine.types import Request, SamplingParams
 from dokja.serve.start import Setup, start
 
 
+class Noted(NamedTuple):
+    """One step; see `Watch`."""
+
+    begin: float
+    http: float
+    seconds: float
+    network: float
+    tokens: int
+
+
 class Watch:
-    """Notes of every step of an engine: when it began, how long it took, how much of that the network did, and how
-    many tokens it was over."""
+    """Notes of every step of an engine: when it began, the HTTP thread's processor time then, how long it took, how
+    much of that the network did, and how many tokens it was over."""
 
     def __init__(self, engine: Engine) -> None:
-        self.steps: list[tuple[float, float, float, int]] = []
+        self.steps: list[Noted] = []
+        self.http: Callable[[], float] = lambda: 0.0  # seconds of the HTTP thread so far
         self._network, self._tokens = 0.0, 0
         core = engine._core
         run, logits, step = core.runner.run, core.runner.logits, core.step
@@ -49,10 +59,10 @@ class Watch:
 
         def watched() -> Any:
             self._network, self._tokens = 0.0, 0
-            begin = time.perf_counter()
+            begin, http = time.perf_counter(), self.http()
             events = step()
             if self._tokens:
-                self.steps.append((begin, time.perf_counter() - begin, self._network, self._tokens))
+                self.steps.append(Noted(begin, http, time.perf_counter() - begin, self._network, self._tokens))
             return events
 
         core.runner.run, core.runner.logits = timed(counted), timed(logits)  # type: ignore[method-assign]
@@ -69,27 +79,27 @@ class Server:
         assert isinstance(engine, Engine)
         self.engine, self.watch = engine, Watch(engine)
         self.app, self.port = room.create_app(service, lambda: None), port
-        self.spent = 0.0
 
     def listen(self) -> None:
         """Begin to answer over HTTP."""
         self.http = threading.Thread(target=room.serve, args=(self.app, "127.0.0.1", self.port), daemon=True)
         self.http.start()
+        assert self.http.ident is not None
+        clock = time.pthread_getcpuclockid(self.http.ident)
+        self.watch.http = lambda: time.clock_gettime(clock)
 
     def steps(self, batch: int) -> dict[str, float]:
-        """Medians over the steps since the last call in which `batch` sequences decoded: seconds of a step, of the
-        network in it, and from its begin to the next one's; and seconds a step of the HTTP thread's processor time over
-        all steps since then. All are forgotten."""
+        """Of the steps since the last call in which `batch` sequences decoded, and whose next did, too: medians of the
+        seconds of a step, of the network in it, and from its begin to the next one's, and the mean of the HTTP thread's
+        processor time between these; and that mean over all steps, in which prompts are read, too. All are
+        forgotten."""
         noted, self.watch.steps = self.watch.steps, []
-        before, self.spent = self.spent, self._http_seconds()
-        pairs = [(one, after) for one, after in pairwise(noted) if one[3] == after[3] == batch]
-        return {"step": _median([one[1] for one, _ in pairs]), "network": _median([one[2] for one, _ in pairs]),
-                "period": _median([after[0] - one[0] for one, after in pairs]),
-                "http": (self.spent - before) / max(1, len(noted))}
-
-    def _http_seconds(self) -> float:
-        threads = psutil.Process().threads()
-        return sum(one.user_time + one.system_time for one in threads if one.id == self.http.native_id)
+        pairs = [(one, after) for one, after in pairwise(noted) if one.tokens == after.tokens == batch]
+        return {"step": _median([one.seconds for one, _ in pairs]),
+                "network": _median([one.network for one, _ in pairs]),
+                "period": _median([after.begin - one.begin for one, after in pairs]),
+                "http": sum(after.http - one.http for one, after in pairs) / max(1, len(pairs)),
+                "http_of_all": (self.watch.http() - noted[0].http) / len(noted) if noted else 0.0}
 
     def direct(self, prompts: list[str], tokens: int) -> float:
         """Tokens a second of the engine alone."""

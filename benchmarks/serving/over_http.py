@@ -211,7 +211,8 @@ class _Overhead:
 
     def result(self) -> tuple[dict[str, Any], list[Bar]]:
         """Figures printed, and bars. What HTTP takes is its thread's processor time against that of all threads of a
-        step; from step to step it looks like more, since the one who asks works on the same cores."""
+        step of 32 that write; from step to step it looks like more, since the one who asks works on the same cores.
+        Over all steps, reading the prompts included, is printed beside it."""
         def median(where: str, what: str) -> float:
             return statistics.median(one[what] for one in self.noted[where])
 
@@ -219,7 +220,8 @@ class _Overhead:
         step, served = median("direct", "step"), median("http", "http")
         inside, outside = 1 - rate / step, served / (self.threads * step)
         print(f"\na step of {CHATS}: network {1000 * rate:.1f} ms, step {1000 * step:.1f} ms, processor time of HTTP "
-              f"{1000 * served:.1f} ms, from step to step over HTTP, with who asks on the same cores, "
+              f"{1000 * served:.1f} ms ({1000 * median('http', 'http_of_all'):.1f} ms over all steps, with the reading "
+              "of prompts), from step to step over HTTP, with who asks on the same cores, "
               f"{1000 * median('http', 'period'):.1f} ms; engine alone {direct:.1f} tokens/s, over HTTP {http:.1f}")
         return ({"noted": self.noted, "direct": direct, "http": http},
                 [at_most(f"scheduler and sampler, share of a step of {CHATS}", inside, OVERHEAD),

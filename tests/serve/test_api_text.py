@@ -64,6 +64,8 @@ def test_streamed_and_whole_are_the_same(client: openai.OpenAI):
     pieces = list(complete(client, logprobs=1, stream=True, stream_options={"include_usage": True}))
     assert "".join(piece.choices[0].text for piece in pieces if piece.choices) == whole.choices[0].text
     assert pieces[-1].usage == whole.usage
+    told = ["notice" in piece.model_extra for piece in pieces if piece.choices]
+    assert told == [True, *[False] * (len(told) - 2), True]
     offsets = [offset for piece in pieces if piece.choices and piece.choices[0].logprobs
                for offset in piece.choices[0].logprobs.text_offset]
     assert len(offsets) == len(whole.choices[0].logprobs.tokens) == whole.usage.completion_tokens

@@ -146,11 +146,14 @@ def test_errors_have_openai_shape(client: openai.OpenAI, changes, kind, code, sa
 
 def test_bodies_that_are_no_request(url: str):
     post = lambda content: httpx.post(f"{url}/v1/chat/completions", content=content)
-    assert post(b"{").status_code == 400
-    assert post(b"{").json()["error"]["code"] == "invalid_json"
+    deep = b"[" * 20_000 + b"]" * 20_000
+    for content, why in [(b"{", "EOF while parsing"), (b'{"a": "\xff"}', "invalid unicode"), (deep, "recursion limit"),
+                         (b'{"temperature": NaN}', "expected value"), (b'{"user": "\\ud800"}', "hex escape")]:
+        answer = post(content)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["code"] == "invalid_json"
+        assert why in answer.json()["error"]["message"]
     assert post(b"[]").status_code == 422
-    assert post(b'{"a": "\xff"}').json()["error"]["message"] == "the body cannot be read as JSON: it is not UTF-8"
-    assert "nested too deeply" in post(b"[" * 20_000 + b"]" * 20_000).json()["error"]["message"]
     assert post(b" " * 5_000_000).status_code == 413
     assert httpx.get(f"{url}/v1/nothing").json()["error"]["code"] == "unknown_url"
     assert httpx.get(f"{url}/v1/chat/completions").status_code in (404, 405)

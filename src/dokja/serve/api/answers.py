@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
+from pydantic_core import to_json
 
 from ...errors import DokjaError
 from ..errors import BrokenError, DeadlineError, RequestError, UnavailableError
@@ -19,7 +19,7 @@ from .context import Context
 from .shapes import MARK
 
 log = logging.getLogger("dokja.serve")
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+DONE = b"data: [DONE]\n\n"
 FAILED = BrokenError("the server failed on this request: its log says why", code="internal_error")
 
 
@@ -123,12 +123,12 @@ async def merged(answers: Sequence[Answer], context: Context) -> AsyncIterator[t
             reader.cancel()
 
 
-def streamed(events: AsyncIterator[str], answers: Sequence[Answer]) -> StreamingResponse:
+def streamed(events: AsyncIterator[bytes], answers: Sequence[Answer]) -> StreamingResponse:
     """A response of server-sent events; an error on the way is its last event."""
-    async def guarded() -> AsyncIterator[str]:
+    async def guarded() -> AsyncIterator[bytes]:
         try:
-            async for text in events:
-                yield text
+            async for data in events:
+                yield data
         except DokjaError as error:
             yield event(error_body(error))
         except Exception:
@@ -148,7 +148,7 @@ def error_body(error: DokjaError) -> dict[str, Any]:
     return {"error": {"message": str(known), "type": known.kind, "param": known.param, "code": known.code}}
 
 
-def event(data: dict[str, Any], name: str | None = None) -> str:
+def event(data: dict[str, Any], name: str | None = None) -> bytes:
     """One server-sent event."""
-    head = f"event: {name}\n" if name else ""
-    return f"{head}data: {_encode(data)}\n\n"
+    head = f"event: {name}\n".encode() if name else b""
+    return b"%bdata: %b\n\n" % (head, to_json(data))

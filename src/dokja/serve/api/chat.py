@@ -10,12 +10,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from ..service import Answer, Content, End, Piece, Reasoning, ToolCallDelta
-from .answers import Gathered, event, finished, gather, merged, streamed
+from .answers import DONE, Gathered, event, finished, gather, merged, streamed
+from .bodies import JsonRoute
 from .chat_schema import ChatCompletion, ChatRequest
 from .context import Context
 from .shapes import ERRORS, EVENTS, MARK, NOTICE, logprob_body, now, prompt_logprobs_body, total, usage_body
 
-router = APIRouter(tags=["OpenAI"])
+router = APIRouter(tags=["OpenAI"], route_class=JsonRoute)
 
 
 @router.post("/v1/chat/completions", response_model=None, responses={
@@ -71,12 +72,12 @@ def _logprobs(tokens: Sequence[Any], body: ChatRequest) -> dict[str, Any] | None
 
 
 async def _chunks(context: Context, answers: Sequence[Answer], body: ChatRequest, frame: dict[str, Any],
-                  ) -> AsyncIterator[str]:
+                  ) -> AsyncIterator[bytes]:
     """Role and notice, the pieces, why it ended, the usage if asked for, [DONE]."""
     counted = body.stream_options is not None and body.stream_options.include_usage
 
     def chunk(index: int, delta: dict[str, Any], finish: str | None = None, tokens: Sequence[Any] = (),
-              **more: Any) -> str:
+              **more: Any) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": _logprobs(tokens, body) if tokens else None,
                   "finish_reason": finish}
         usage = {"usage": None} if counted else {}
@@ -93,7 +94,7 @@ async def _chunks(context: Context, answers: Sequence[Answer], body: ChatRequest
             yield chunk(index, _delta(piece), tokens=piece.logprobs if isinstance(piece, Content) else ())
     if counted:
         yield event({**frame, "choices": [], "usage": usage_body(total(usages))})
-    yield "data: [DONE]\n\n"
+    yield DONE
 
 
 def _delta(piece: Piece) -> dict[str, Any]:

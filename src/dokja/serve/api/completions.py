@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ..errors import BadRequestError
 from ..service import Answer, CompletionAsk, Content, End, Options, TokenText
 from ..text import shown
-from .answers import Gathered, event, finished, gather, merged, streamed
+from .answers import DONE, Gathered, event, finished, gather, merged, streamed
+from .bodies import JsonRoute
 from .context import Context
 from .fields import Format, Sampling, StreamOptions, Text, TokenId
 from .shapes import (
@@ -30,7 +31,7 @@ from .shapes import (
     usage_body,
 )
 
-router = APIRouter(tags=["OpenAI"])
+router = APIRouter(tags=["OpenAI"], route_class=JsonRoute)
 Ids = Annotated[list[TokenId], Field(min_length=1, max_length=4_000_000)]
 
 
@@ -89,7 +90,7 @@ class CompletionChoice(BaseModel):
 
 
 class Completion(BaseModel):
-    """A whole answer, or with object the same one `data:` line of a streamed one."""
+    """A whole answer. A `data:` line of a streamed one is alike; the notice is in the first and last of each choice."""
 
     id: str
     object: Literal["text_completion"]
@@ -199,22 +200,24 @@ def _first(prompt: str, tokens: Sequence[TokenText | None]) -> bytes:
 
 
 async def _chunks(context: Context, ones: Sequence[_One], body: CompletionRequest, frame: dict[str, Any],
-                  ) -> AsyncIterator[str]:
+                  ) -> AsyncIterator[bytes]:
     counted = body.stream_options is not None and body.stream_options.include_usage
     offsets = [len(one.text) if one.echo else 0 for one in ones]
     whole = [Gathered() for _ in ones]
-    fresh = [True for _ in ones]
+    echoing, told = [one.echo for one in ones], [False for _ in ones]
 
-    def chunk(index: int, text: str, finish: str | None, tokens: Sequence[TokenText | None] = ()) -> str:
+    def chunk(index: int, text: str, finish: str | None, tokens: Sequence[TokenText | None] = ()) -> bytes:
         first = _first(ones[index].text, tokens) if tokens and tokens[0] is None else b""
         logprobs = _logprobs(tokens, offsets[index], first) if body.logprobs is not None and tokens else None
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
-        return event({**frame, "choices": [choice], "notice": NOTICE, **({"usage": None} if counted else {})})
+        notice = {} if told[index] and finish is None else {"notice": NOTICE}
+        told[index] = True
+        return event({**frame, "choices": [choice], **notice, **({"usage": None} if counted else {})})
 
     async for index, piece in merged([one.answer for one in ones], context):
         one = ones[index]
-        if fresh[index] and one.echo:
-            fresh[index], after, offsets[index] = False, offsets[index], 0
+        if echoing[index]:
+            echoing[index], after, offsets[index] = False, offsets[index], 0
             yield chunk(index, one.text, None, one.answer.prompt_logprobs or ())
             offsets[index] = after
         whole[index].add(piece)
@@ -225,5 +228,5 @@ async def _chunks(context: Context, ones: Sequence[_One], body: CompletionReques
             case End():
                 yield chunk(index, "", "length" if one.silent else finished(piece))
     if counted:
-        yield event({**frame, "choices": [], "usage": usage_body(_usage(whole, body)), "notice": NOTICE})
-    yield "data: [DONE]\n\n"
+        yield event({**frame, "choices": [], "usage": usage_body(_usage(whole, body))})
+    yield DONE

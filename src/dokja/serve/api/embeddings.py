@@ -12,11 +12,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..service import Usage
+from .bodies import JsonRoute
 from .context import Context
 from .fields import Strict, Text, TokenId
 from .shapes import ERRORS
 
-router = APIRouter(tags=["OpenAI"])
+router = APIRouter(tags=["OpenAI"], route_class=JsonRoute)
 Ids = Annotated[list[TokenId], Field(min_length=1, max_length=4_000_000)]
 Line = Annotated[Text, Field(min_length=1)]
 

@@ -39,9 +39,6 @@ def add_refusals(app: FastAPI) -> None:
     async def http(_: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, RequestError):  # raised while the body was read
             return _answer(error.__cause__)
-        if isinstance(error.__cause__, UnicodeDecodeError | RecursionError):
-            why = "it is not UTF-8" if isinstance(error.__cause__, UnicodeDecodeError) else "it is nested too deeply"
-            return _answer(BadRequestError(f"the body cannot be read as JSON: {why}", code="invalid_json"))
         return JSONResponse(error_body(RequestError(str(error.detail))), error.status_code, error.headers)
 
     @app.exception_handler(Exception)
@@ -64,9 +61,6 @@ def _told(error: RequestValidationError) -> RequestError:
     if unknown is not None:
         name = _place(unknown["loc"], error.body)
         return BadRequestError(f"unknown parameter {name!r}: leave it out", param=name, code="unknown_parameter")
-    if errors[0]["type"] == "json_invalid":
-        return BadRequestError(f"the body is not JSON: {errors[0].get('ctx', {}).get('error', errors[0]['msg'])}",
-                               code="invalid_json")
     meant = [one for one in errors if not one["type"].endswith("_type")] or errors
     chosen = max(meant, key=lambda one: len(_path(one["loc"], error.body)))
     where = _place(chosen["loc"], error.body)

@@ -13,13 +13,14 @@ from ...errors import DokjaError
 from ..errors import RequestError
 from ..service import Answer
 from .answers import error_body, event, finished, gather, merged, streamed
+from .bodies import JsonRoute
 from .chat_schema import asked
 from .context import Context
 from .responses_items import Items
 from .responses_schema import ResponseBody, ResponsesRequest
 from .shapes import ERRORS, EVENTS, MARK, NOTICE, now
 
-router = APIRouter(tags=["OpenAI"])
+router = APIRouter(tags=["OpenAI"], route_class=JsonRoute)
 
 
 @router.post("/v1/responses", response_model=None, responses={
@@ -48,7 +49,7 @@ async def responses(body: ResponsesRequest, request: Request) -> JSONResponse | 
     return JSONResponse(items.response, headers=MARK)
 
 
-async def _events(context: Context, answer: Answer, items: Items) -> AsyncIterator[str]:
+async def _events(context: Context, answer: Answer, items: Items) -> AsyncIterator[bytes]:
     """The official events in their order; a failure on the way is response.failed."""
     try:
         for made in items.begin():

@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .bodies import JsonRoute
 from .chat_schema import ChatMessage, Tool, asked
 from .context import Context
 from .fields import Strict, Text, TokenId
 from .shapes import ERRORS
 
-router = APIRouter(tags=["tokens"])
+router = APIRouter(tags=["tokens"], route_class=JsonRoute)
 
 
 class TokenizeRequest(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from .core import Embedding
@@ -20,18 +21,25 @@ class Stream:
         self.prompt_logprobs: Sequence[TokenLogprob | None] | None = None
         self.loop = asyncio.get_running_loop()
         self._cancel = cancel
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        # A queue for one reader, which costs less than asyncio's: this is done for every token.
+        self._events: deque[Event] = deque()
+        self._waiting: asyncio.Future[None] | None = None
 
     def put(self, event: Event) -> None:
         """Called in the reader's event loop."""
-        self._events.put_nowait(event)
+        self._events.append(event)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def cancel(self) -> None:
         self._cancel(self)
 
     async def __aiter__(self) -> AsyncIterator[Step]:
         while True:
-            event = await self._events.get()
+            while not self._events:
+                self._waiting = self.loop.create_future()
+                await self._waiting
+            event = self._events.popleft()
             if isinstance(event, BaseException):
                 raise event
             assert isinstance(event, Step)
