@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dokja.models.decoder import Decoder
 from dokja.serve.engine.core import Core
-from dokja.serve.engine.pace import PAUSE, Ledger, Odds, Pace
+from dokja.serve.engine.pace import PAUSE, Ledger, Odds, Pace, pays
 from dokja.serve.engine.paged import Places
 from dokja.serve.engine.pages import Pages
 from dokja.serve.engine.runner import Runner
@@ -77,7 +77,24 @@ def test_an_mtp_layer_that_knows_its_model_saves_steps(trained: Decoder) -> None
     stats = drafting.stats()
     assert stats.accepted > 0.7 * stats.drafted > 0
     assert stats.steps < 0.6 * plain.stats().steps
-    both(trained, requests(prompts, 30, temperature=2.0), spare=50.0)
+    _, warm = both(trained, requests(prompts, 30, temperature=1.0), spare=50.0)
+    assert warm.stats().drafted > 0
+
+
+def test_above_temperature_one_the_layer_is_not_asked(trained: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    run = Runner.mtp
+
+    def counted(self: Runner, depth: int, *more: object) -> Tensor:
+        calls.append(depth)
+        return run(self, depth, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Runner, "mtp", counted)
+    prompts = [tuple((3 * i + begin) % 64 for i in range(20)) for begin in (0, 10)]
+    both(trained, requests(prompts, 30, temperature=1.01), spare=50.0)
+    assert calls == []
+    both(trained, requests(prompts, 30, temperature=1.0), spare=50.0)
+    assert calls != []
 
 
 def test_drafts_leave_the_distribution_as_it_was() -> None:
@@ -139,7 +156,7 @@ def test_a_pace_grows_with_success_and_gives_up_what_never_stands() -> None:
         pace.note(drafted, drafted)
     assert pace.length(1, 8) == 8
     assert pace.length(64, 8) == 0
-    assert not pace.pays(64)
+    assert not pays(64, pace.spare)
     made = []
     for _ in range(600):
         drafted = pace.length(1, 8)

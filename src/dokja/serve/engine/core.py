@@ -124,6 +124,8 @@ class Core:
         self.drafter.draft(left, states, self.runner, self.pages)
         for work in left:
             sequence, most = work.sequence, work.sequence.request.sampling.max_tokens
+            if not sequence.drafts:
+                continue
             # The last token of an answer needs no draft: it is chosen after all that are checked.
             room = min(most - sequence.answered, self.context - len(sequence.tokens)) - 1
             sequence.drafts = sequence.drafts[: max(0, room)]
@@ -189,6 +191,8 @@ class Core:
 
     def _read_prompts(self, works: list[Work], states: Tensor) -> None:
         """Log-probabilities of prompt tokens, where they are asked for."""
+        if all(work.sequence.prompt_logprobs is None for work in works):
+            return
         for work, end in zip(works, _ends(works), strict=True):
             found, request = work.sequence.prompt_logprobs, work.sequence.request
             if found is None:

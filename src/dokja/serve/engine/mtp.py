@@ -26,6 +26,7 @@ from .scheduler import Sequence, Work
 STEP, MIXTURE, DRAFT = 8e6, 1e6, 3.5e6
 KEPT = 256  # states that wait for the layer
 DOUBT = 3  # calls that one counts for which nobody got a draft of
+HOTTEST = 1.0  # the temperature above which so few drafts stand that to ask for them costs more than it saves
 
 
 def share_of_step(spec: ModelSpec) -> float:
@@ -127,6 +128,8 @@ class LayerDrafts:
         """Take what the trunk said of the tokens whose next token is known."""
         sequence = work.sequence
         if not sequence.request.speculate or sequence.pooled is not None or sequence.row is None:
+            return None
+        if sequence.request.sampling.temperature > HOTTEST:
             return None
         state = self._states.setdefault(sequence, _State())
         if state.end is not None and work.begin != state.end:  # it was preempted and starts again

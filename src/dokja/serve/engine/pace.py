@@ -19,6 +19,11 @@ def check_cost(running: int, spare: float) -> float:
     return running / (spare + running)
 
 
+def pays(running: int, spare: float) -> bool:
+    """Whether drafts could pay at all in steps of that many sequences."""
+    return MARGIN * check_cost(running, spare) < 1
+
+
 class Pace:
     """How many drafts one request gets of a source that says nothing about each: the j-th pays if acceptance ** j is
     more than its cost."""
@@ -32,10 +37,6 @@ class Pace:
     def rate(self) -> float:
         """The share of drafts that stood of late."""
         return self._hits / self._trials
-
-    def pays(self, running: int) -> bool:
-        """Whether drafts could pay at all in steps of that many sequences."""
-        return MARGIN * check_cost(running, self.spare) < 1
 
     def length(self, running: int, most: int) -> int:
         """How many drafts to make, for a step of that many sequences."""

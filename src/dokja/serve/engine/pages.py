@@ -146,8 +146,8 @@ class Pages:
         self.pools = [Pool(total) for total in totals]
         width = -(-context // PAGE)
         self.tables: list[npt.NDArray[np.int32]] = [np.full((rows, width), -1, dtype=np.int32) for _ in kinds]
-        self._first = [[0] * rows for _ in kinds]  # pages first..end are held
-        self._end = [[0] * rows for _ in kinds]
+        self._first = [[0] * rows for _ in kinds]  # by kind; pages first..end are held
+        self._end = [0] * rows
         self._published = [0] * rows
 
     @property
@@ -167,38 +167,41 @@ class Pages:
 
     def has_room(self, row: int, tokens: int, step: int) -> bool:
         """Whether a row could grow to `tokens`, by at most `step` at a time, with what it holds and what is free."""
-        held = (end[row] - first[row] for first, end in zip(self._first, self._end, strict=True))
+        held = (self._end[row] - first[row] for first in self._first)
         return all(kind.pages_of(tokens, step) - own <= pool.available
                    for kind, pool, own in zip(self.kinds, self.pools, held, strict=True))
 
     def reserve(self, row: int, tokens: int) -> bool:
         """Take pages for positions below `tokens`; where a kind has too few, none is taken and the answer is False."""
-        end = -(-tokens // PAGE)
-        if any(end - held[row] > pool.available for held, pool in zip(self._end, self.pools, strict=True)):
+        held, end = self._end[row], -(-tokens // PAGE)
+        if end <= held:
+            return True
+        if any(end - held > pool.available for pool in self.pools):
             return False
-        for table, held, pool in zip(self.tables, self._end, self.pools, strict=True):
-            for page in range(held[row], end):
+        for table, pool in zip(self.tables, self.pools, strict=True):
+            for page in range(held, end):
                 table[row, page] = pool.take()
-            held[row] = max(held[row], end)
+        self._end[row] = end
         return True
 
     def trim(self, row: int, position: int) -> None:
         """Give back the pages that a query at `position` and those after it do not see."""
         for table, first, kind, pool in zip(self.tables, self._first, self.kinds, self.pools, strict=True):
-            seen = _first_page(kind, position)
+            if (seen := _first_page(kind, position)) <= first[row]:
+                continue
             for page in range(first[row], seen):
                 pool.release(int(table[row, page]))
                 table[row, page] = -1
-            first[row] = max(first[row], seen)
+            first[row] = seen
 
     def release(self, row: int) -> None:
         """Give back all pages of a row, the last first, so that a prefix outlives what followed it."""
-        for table, first, end, pool in zip(self.tables, self._first, self._end, self.pools, strict=True):
-            for page in reversed(range(first[row], end[row])):
+        for table, first, pool in zip(self.tables, self._first, self.pools, strict=True):
+            for page in reversed(range(first[row], self._end[row])):
                 pool.release(int(table[row, page]))
             table[row, :] = -1
-            first[row] = end[row] = 0
-        self._published[row] = 0
+            first[row] = 0
+        self._end[row] = self._published[row] = 0
 
     def publish(self, row: int, keys: Sequence[bytes], tokens: int) -> None:
         """Let the full pages of the first `tokens` positions, all computed, be found."""
@@ -228,8 +231,8 @@ class Pages:
                 assert found is not None
                 pool.share(found)
                 self.tables[i][row, page] = found
-            self._first[i][row], self._end[i][row] = first, best
-        self._published[row] = best
+            self._first[i][row] = first
+        self._end[row] = self._published[row] = best
         return best * PAGE
 
     def clear(self) -> None:

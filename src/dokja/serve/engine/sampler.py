@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -62,8 +61,7 @@ class Counts:
         return ids, times
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A place of an answer to choose the token for.
 
     draw: how many tokens of the answer come before it. counts: needed with penalties; what stands before the drafts.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +20,7 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.uint8]  # a bit an id, id i being bit i % 8 of byte i // 8; 1 allows it
 
 
-@dataclass(frozen=True)
-class Scan:
+class Scan(NamedTuple):
     """A row's logits [V], the first place of the largest, the largest of each block of BLOCK, and the blocks' sums of
     exp((x - peak) / temperature), None where they were not asked for."""
 

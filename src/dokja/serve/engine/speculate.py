@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...models.decoder import Decoder
 from .mtp import LayerDrafts
-from .pace import Pace
+from .pace import Pace, pays
 from .pages import Pages
 from .runner import Runner
 from .scheduler import Sequence as Running
@@ -80,17 +80,20 @@ class Speculator:
         """As `core.Drafter` has it."""
         running = len(works)
         self._learn(works)
+        if self.layer is None and not pays(running, self.spare):
+            return
         others: set[Running] = set()
         for work in works:
             sequence = work.sequence
             if sequence.missing != 1 or not sequence.request.speculate or sequence.pooled is not None:
                 continue
-            state = self._states.setdefault(sequence, _State(Pace(self.spare), Pace(self.spare)))
+            if (state := self._states.get(sequence)) is None:
+                state = self._states[sequence] = _State(Pace(self.spare), Pace(self.spare))
             forced = sequence.matcher.forced()[:FORCED] if sequence.matcher is not None else []
             if length := state.forced.length(running, len(forced)):
                 sequence.drafts, state.source = forced[:length], state.forced
                 continue
-            found = state.lookup.draft(sequence.tokens, self.most) if state.lookups.pays(running) else []
+            found = state.lookup.draft(sequence.tokens, self.most) if pays(running, self.spare) else []
             if found and self.layer is not None and state.lookups.rate < self.layer.worth:
                 state.unasked, found = (len(sequence.tokens), found[0]), []
             if length := state.lookups.length(running, len(found)):

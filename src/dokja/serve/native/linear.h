@@ -9,7 +9,7 @@ constexpr int64_t BLOCK = 128;  // rows at once, so that they stay in a near cac
 constexpr int64_t REACH = 256;  // outputs whose largest is told; BLOCK of engine/scan.py
 // Another thread gets a share of that many bytes of weights or of floats if it is awake, and is woken for WAKE times as
 // many: a sleeping thread comes tens of microseconds later.
-constexpr int64_t SMALL = 1 << 15, FEW = 1 << 12, WAKE = 8;
+constexpr int64_t SMALL = 1 << 15, FEW = 1 << 12, WAKE = 32;
 
 // f over the panels or blocks of a matrix for some rows; eight rows take about as long as the bytes.
 template <class F> inline void share_matrix(const Matrix& m, int64_t rows, int64_t pieces, int threads, F f) {

@@ -25,7 +25,9 @@ extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const
                           double* sums, int threads) {
   constexpr int64_t BLOCK = REACH;
   const int64_t blocks = ceil_div(vocab, BLOCK);
-  share(count, threads, true, [&](int64_t from, int64_t to) {
+  bool long_enough = false;  // to be worth waking threads for: where peaks are known, a greedy row is not
+  for (int64_t n = 0; n < count; n++) long_enough |= !known[n] || temperature[n] > 0;
+  share(count, threads, long_enough, [&](int64_t from, int64_t to) {
     for (int64_t n = from; n < to; n++) {
       float* x = rows[n];
       if (masks[n]) forbid(x, masks[n], vocab);
