@@ -51,6 +51,8 @@ class StopStrings:
 
     def push(self, text: str) -> tuple[str, bool]:
         """(text to show, whether a stop string was reached)."""
+        if not self._stops:
+            return text, False
         held = self._held + text
         found = [(at, at + len(stop) * self._include) for stop in self._stops if (at := held.find(stop)) >= 0]
         if found:

@@ -26,11 +26,11 @@ def pays(running: int, spare: float) -> bool:
 
 class Pace:
     """How many drafts one request gets of a source that says nothing about each: the j-th pays if acceptance ** j is
-    more than its cost."""
+    more than its cost. usual: the share of drafts that stood in earlier requests."""
 
-    def __init__(self, spare: float) -> None:
+    def __init__(self, spare: float, usual: float = 0.5) -> None:
         self.spare = spare
-        self._hits, self._trials = 1.0, 2.0
+        self._hits, self._trials = 2.0 * usual, 2.0
         self._idle, self.pause = 0, PAUSE
 
     @property

@@ -27,6 +27,7 @@ from .scheduler import Work
 
 NGRAMS = (3, 2)
 FORCED = 16  # drafts, where a grammar leaves no choice
+USUAL = 0.02  # weight of one outcome in what is usual
 MOST = 8  # drafts of the MTP layer, which says itself how sure it is of each
 
 
@@ -74,6 +75,7 @@ class Speculator:
     def __init__(self, decoder: Decoder, *, mtp: bool = False, most: int = 4, spare: float = 8.0) -> None:
         self.most, self.spare = most, spare
         self.layer = LayerDrafts(decoder.spec, most=MOST, spare=spare) if mtp and len(decoder.mtp) else None
+        self._usual = {False: 0.5, True: 0.5}  # share of first drafts of n-grams that stood: greedy requests, others
         self._states: WeakKeyDictionary[Running, _State] = WeakKeyDictionary()
 
     def draft(self, works: list[Work], states_NC: Tensor, runner: Runner, pages: Pages) -> None:
@@ -88,7 +90,8 @@ class Speculator:
             if sequence.missing != 1 or not sequence.request.speculate or sequence.pooled is not None:
                 continue
             if (state := self._states.get(sequence)) is None:
-                state = self._states[sequence] = _State(Pace(self.spare), Pace(self.spare))
+                usual = self._usual[sequence.request.sampling.temperature > 0]
+                state = self._states[sequence] = _State(Pace(self.spare), Pace(self.spare, usual))
             forced = sequence.matcher.forced()[:FORCED] if sequence.matcher is not None else []
             if length := state.forced.length(running, len(forced)):
                 sequence.drafts, state.source = forced[:length], state.forced
@@ -117,5 +120,8 @@ class Speculator:
                 accepted = len(tokens) - (work.begin + work.count - work.drafts) - 1
                 if state.source is not None:
                     state.source.note(work.drafts, accepted)
+                    if state.source is state.lookups:
+                        sampled = work.sequence.request.sampling.temperature > 0
+                        self._usual[sampled] += USUAL * ((accepted > 0) - self._usual[sampled])
                 elif self.layer is not None:
                     self.layer.learn(work, accepted, len(works))
