@@ -282,6 +282,11 @@ class ModelSpec:
     unused: int = 0
     unverified: tuple[str, ...] = field(default=(), compare=False)
 
+    @property
+    def indexed(self) -> bool:
+        """Whether an indexer chooses what some layer attends to."""
+        return any(isinstance(layer.mixer, LatentAttention) and layer.mixer.indexer for layer in self.layers)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; every sum type carries its class name under "type"."""
         return to_plain(self)

@@ -188,8 +188,7 @@ def differences(spec: ModelSpec) -> list[str]:
         "Q and K are normalised by head": any(m.qk_norm for m in plain),
         "biases in attention": any(m.bias or m.out_bias for m in plain),
         "each head's output is gated": any(m.gate for m in mixers if isinstance(m, LatentAttention)),
-        "sparse attention: an indexer chooses positions":
-            any(m.indexer for m in mixers if isinstance(m, LatentAttention)),
+        "sparse attention: an indexer chooses positions": spec.indexed,
         "attention sinks": any(m.sinks for m in plain),
         f"windows in {share_of(spec.layers, lambda layer: layer.mixer.window is not None)} layers":
             any(m.window for m in mixers),

@@ -75,8 +75,8 @@ class DokjaForCausalLM(nn.Module):
         self.layout = checkpoint_of(config)
         stored = stored_tensors(folder) if folder.is_dir() else {}
         self.spec = read_spec(self.layout, config, stored, folder / CONFIG)
-        if any((isinstance(layer.mixer, Attention) and layer.mixer.sinks)
-               or (isinstance(layer.mixer, LatentAttention) and layer.mixer.indexer) for layer in self.spec.layers):
+        if self.spec.indexed or any(isinstance(layer.mixer, Attention) and layer.mixer.sinks
+                                    for layer in self.spec.layers):
             raise DokjaError(f"{self.spec.name} has attention sinks or an indexer, which vLLM's attention does not "
                              "take from Dokja's plugin: serve it with Dokja's engine")
         self.decoder = Decoder(replace(self.spec, mtp=()))  # vLLM drafts with its own

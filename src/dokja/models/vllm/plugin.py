@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..families import FAMILIES
-from ..spec import LatentAttention
 
 ANY = "DokjaForCausalLM"  # as `architectures` of config.json (vLLM: --hf-overrides) it takes our decoder for any family
 NETWORK = "dokja.models.vllm.network:DokjaForCausalLM"  # by name: imported in the process that builds the model
@@ -24,8 +23,7 @@ def register() -> None:
     ModelRegistry.register_model(ANY, NETWORK)
     for family in FAMILIES.values():
         layout = family.checkpoint
-        if layout is None or layout.architecture in known or any(
-                isinstance(layer.mixer, LatentAttention) and layer.mixer.indexer for layer in family.spec.layers):
+        if layout is None or layout.architecture in known or family.spec.indexed:
             continue
         ModelRegistry.register_model(layout.architecture, NETWORK)
         for kind in layout.model_types:
