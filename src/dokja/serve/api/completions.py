@@ -220,12 +220,12 @@ async def _chunks(context: Context, ones: Sequence[_One], body: CompletionReques
             echoing[index], after, offsets[index] = False, offsets[index], 0
             yield chunk(index, one.text, None, one.answer.prompt_logprobs or ())
             offsets[index] = after
-        whole[index].add(piece)
         match piece:
             case Content(text, logprobs) if not one.silent:
                 yield chunk(index, text, None, logprobs)
                 offsets[index] += len(text)
             case End():
+                whole[index].end = piece  # all that the usage needs
                 yield chunk(index, "", "length" if one.silent else finished(piece))
     if counted:
         yield event({**frame, "choices": [], "usage": usage_body(_usage(whole, body))})

@@ -81,8 +81,9 @@ class Speculator:
     def draft(self, works: list[Work], states_NC: Tensor, runner: Runner, pages: Pages) -> None:
         """As `core.Drafter` has it."""
         running = len(works)
+        paying = pays(running, self.spare)
         self._learn(works)
-        if self.layer is None and not pays(running, self.spare):
+        if self.layer is None and not paying:
             return
         others: set[Running] = set()
         for work in works:
@@ -96,7 +97,7 @@ class Speculator:
             if length := state.forced.length(running, len(forced)):
                 sequence.drafts, state.source = forced[:length], state.forced
                 continue
-            found = state.lookup.draft(sequence.tokens, self.most) if pays(running, self.spare) else []
+            found = state.lookup.draft(sequence.tokens, self.most) if paying else []
             if found and self.layer is not None and state.lookups.rate < self.layer.worth:
                 state.unasked, found = (len(sequence.tokens), found[0]), []
             if length := state.lookups.length(running, len(found)):
