@@ -54,7 +54,7 @@ class Watch:
             return network
 
         def counted(works: Any) -> Any:
-            self._tokens += sum(work.count for work in works)
+            self._tokens += sum(work.size for work in works)
             return run(works)
 
         def watched() -> Any:

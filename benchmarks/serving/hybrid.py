@@ -22,7 +22,6 @@ from dokja.models.init import initialise
 from dokja.models.spec import ModelSpec, MoE
 from dokja.serve.engine.pages import Pages, kinds_of
 from dokja.serve.engine.runner import Runner
-from dokja.serve.engine.sampler import Counts
 from dokja.serve.engine.scheduler import Scheduler, Sequence, Work
 from dokja.serve.engine.sizing import Limits, page_totals
 from dokja.serve.engine.types import Request, SamplingParams
@@ -60,7 +59,7 @@ def _scheduler(spec: ModelSpec) -> Scheduler:
 
 def _arrive(scheduler: Scheduler, length: int) -> Work:
     """Schedule a sequence up to its last token, in chunks as the engine takes them; the step that computes it."""
-    sequence = Sequence(length, Request(str(length), (0,), SamplingParams()), [0] * length, Counts((0,)))
+    sequence = Sequence(length, Request(str(length), (0,), SamplingParams()), [0] * length, None)
     scheduler.add(sequence)
     while sequence.computed < length - 1:
         works = scheduler.plan()

@@ -151,7 +151,7 @@ def test_steps_are_a_function_of_the_arrivals(hybrid: tuple[Decoder, dict[str, R
         core.scheduler.plan = watched  # type: ignore[method-assign]
         run(core, [(i, request) for i, request in enumerate(requests.values())])
         assert core.stats().preempted > 0
-        return [[(work.sequence.number, work.begin, work.count) for work in works] for works in planned]
+        return [[(work.sequence.number, work.begin, work.size) for work in works] for works in planned]
 
     assert steps() == steps()
 

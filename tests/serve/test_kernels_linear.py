@@ -84,9 +84,10 @@ def test_a_head_gives_the_same_logits_and_the_largest_of_each_block(kind: Kind, 
     weights = Weights(torch.randn(outputs, 130), torch.randn(outputs), kind)
     for count in (1, 3, 16, 130):
         x, out = torch.randn(count, 130), torch.empty(count, outputs)
-        peaks = weights.linear_peaks(x, out)
+        peaks, best = weights.linear_peaks(x, out)
         assert torch.equal(out, weights.linear(x))
         assert torch.equal(peaks, torch.stack([block.amax(1) for block in out.split(256, dim=1)], 1))
+        assert torch.equal(best, out.argmax(1))
 
 
 @needs_kernels

@@ -117,6 +117,7 @@ def test_other_rows_change_nothing() -> None:
     assert together[::-1] == sample(logits.flip(0), rows[::-1])
     peaks = torch.stack([block.amax(1) for block in logits.split(256, dim=1)], 1)
     assert together == sample(logits, rows, peaks)
+    assert together == sample(logits, rows, peaks, logits.argmax(1).tolist())
 
 
 @pytest.mark.parametrize("its", [

@@ -138,12 +138,13 @@ class Weights:
             native.call("linear", self.matrix, rows, self.inputs, len(rows), out, self.outputs)
         return out.view(*x.shape[:-1], self.outputs)
 
-    def linear_peaks(self, x_RK: Tensor, out_RN: Tensor) -> Tensor:
-        """x W^T + bias into `out`, with kernels; gives the largest of each 256 outputs, [R, ceil(N / 256)]."""
+    def linear_peaks(self, x_RK: Tensor, out_RN: Tensor) -> tuple[Tensor, Tensor]:
+        """x W^T + bias into `out`, with kernels; gives the largest of each 256 outputs, [R, ceil(N / 256)], and the
+        place of each row's largest, int64 [R]."""
         rows = x_RK.float().contiguous()
-        peaks = torch.empty(len(rows), -(-self.outputs // 256))
-        native.call("linear_peaks", self.matrix, rows, len(rows), out_RN, peaks)
-        return peaks
+        peaks, best = torch.empty(len(rows), -(-self.outputs // 256)), torch.empty(len(rows), dtype=torch.int64)
+        native.call("linear_peaks", self.matrix, rows, len(rows), out_RN, peaks, best)
+        return peaks, best
 
     def embed(self, ids: Tensor, factor: float = 1.0) -> Tensor:
         """Rows of the matrix, [..., K], times `factor`. Raises IndexError or ValueError for an id outside."""

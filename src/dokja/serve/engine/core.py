@@ -72,7 +72,8 @@ class Core:
 
     def add(self, request: Request, *, embed: bool = False, matcher: Matcher | None = None) -> Sequence:
         """Put a request at the end of the queue. matcher: at the start of its grammar, where it has one."""
-        sequence = Sequence(self._arrivals, request, list(request.prompt), Counts(request.prompt),
+        sequence = Sequence(self._arrivals, request, list(request.prompt),
+                            Counts(request.prompt) if request.sampling.penalised else None,
                             pooled=[] if embed else None, matcher=matcher)
         self._arrivals += 1
         if request.sampling.prompt_logprobs is not None:
@@ -99,8 +100,9 @@ class Core:
             return []
         states = self.runner.run(works)
         self._read_prompts(works, states)
-        ends = [work for work in works if work.reaches_end and work.sequence.pooled is None]
-        events = self._extend(ends, self._choose(works, ends, states))
+        ends = [(work, end) for work, end in zip(works, _ends(works), strict=True)
+                if work.reaches_end and work.sequence.pooled is None]
+        events = self._extend([work for work, _ in ends], self._choose(ends, states))
         events += self._embeddings(works, states)
         self._count(works, events)
         over = [sequence for sequence, event in events if not isinstance(event, Step) or event.finish is not None]
@@ -120,7 +122,7 @@ class Core:
             return
         left = [work for stays, work in zip(going, works, strict=True) if stays]
         if not all(going):
-            states = states[[stays for stays, work in zip(going, works, strict=True) for _ in range(work.count)]]
+            states = states[[stays for stays, work in zip(going, works, strict=True) for _ in range(work.size)]]
         self.drafter.draft(left, states, self.runner, self.pages)
         for work in left:
             sequence, most = work.sequence, work.sequence.request.sampling.max_tokens
@@ -132,13 +134,14 @@ class Core:
             if sequence.matcher is not None:
                 sequence.drafts = sequence.drafts[: sequence.matcher.allowed(sequence.drafts)]
 
-    def _choose(self, works: list[Work], ends: list[Work], states: Tensor) -> list[Choice]:
-        """A token for every place after the known tokens and drafts of the works that reach that far."""
+    def _choose(self, ends: list[tuple[Work, int]], states: Tensor) -> list[Choice]:
+        """A token for every place after the known tokens and drafts of works that reach that far, each with where its
+        tokens end among the states."""
         places, rows = [], []
-        for work, end in zip(works, _ends(works), strict=True):
-            if work not in ends or work.sequence.request.sampling.max_tokens == 0:
-                continue
+        for work, end in ends:
             sequence = work.sequence
+            if sequence.request.sampling.max_tokens == 0:
+                continue
             masks = _masks(sequence)
             for i in range(work.drafts + 1):
                 places.append(end - work.drafts - 1 + i)
@@ -147,7 +150,7 @@ class Core:
         if not rows:
             return []
         logits = self.runner.logits(states if len(places) == len(states) else states[places])
-        return sample(logits.rows, rows, logits.peaks)
+        return sample(logits.rows, rows, logits.peaks, logits.best)
 
     def _extend(self, ends: list[Work], choices: list[Choice]) -> list[tuple[Sequence, Event]]:
         """Take the chosen tokens as far as drafts foresaw them, and one more.
@@ -173,7 +176,8 @@ class Core:
                     break
                 taken.append(choice)
                 sequence.tokens.append(choice.token)
-                sequence.counts.add(choice.token)
+                if sequence.counts is not None:
+                    sequence.counts.add(choice.token)
                 if sequence.matcher is not None:
                     sequence.matcher.accept(choice.token)
                     if sequence.matcher.done:
@@ -185,8 +189,8 @@ class Core:
             if sequence.matcher is not None and sequence.matcher.error is not None:
                 events.append((sequence, sequence.matcher.error))
                 continue
-            events.append((sequence, Step(tuple(choice.token for choice in taken),
-                                          tuple(choice.logprob for choice in taken if choice.logprob), finish)))
+            events.append((sequence, Step(tuple([choice.token for choice in taken]),
+                                          tuple([choice.logprob for choice in taken if choice.logprob]), finish)))
         return events
 
     def _read_prompts(self, works: list[Work], states: Tensor) -> None:
@@ -200,9 +204,9 @@ class Core:
             top = request.sampling.prompt_logprobs
             assert top is not None
             # Position p gives the log-probability of token p + 1; after a preemption some are known already.
-            first, last = max(work.begin, len(found) - 1), min(work.begin + work.count, len(request.prompt) - 1)
+            first, last = max(work.begin, len(found) - 1), min(work.begin + work.size, len(request.prompt) - 1)
             for begin in range(first, last, LOGIT_ROWS):
-                stop, shift = min(begin + LOGIT_ROWS, last), end - work.count - work.begin
+                stop, shift = min(begin + LOGIT_ROWS, last), end - work.size - work.begin
                 logits = self.runner.logits(states[begin + shift : stop + shift])
                 found.extend(logprobs(logits.rows, request.prompt[begin + 1 : stop + 1], top, logits.peaks))
 
@@ -215,7 +219,7 @@ class Core:
                 continue
             if work.begin == 0:
                 pooled.clear()  # it was preempted and starts again
-            pooled.append(states[end - work.count : end].clone())
+            pooled.append(states[end - work.size : end].clone())
             if work.reaches_end:
                 # All at once: a sum of sums would depend on the chunks.
                 mean = torch.cat(pooled).double().mean(0)
@@ -246,6 +250,6 @@ def _ends(works: list[Work]) -> list[int]:
     """Where each work's tokens end among a step's."""
     ends, total = [], 0
     for work in works:
-        total += work.count
+        total += work.size
         ends.append(total)
     return ends

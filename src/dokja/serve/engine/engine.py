@@ -153,8 +153,8 @@ class Engine:
         """Requests that were cancelled or whose deadline has passed, with what they held given back."""
         events: list[tuple[Running, Event]] = []
         now = self._clock()
-        for sequence in self._core.sequences:
-            sink, deadline = self._sinks[sequence], sequence.request.deadline
+        for sequence, sink in list(self._sinks.items()):  # the oldest first
+            deadline = sequence.request.deadline
             gone = sink.cancelled() if isinstance(sink, Future) else sink in self._gone
             if gone or (deadline is not None and now > deadline):
                 self._core.remove(sequence)

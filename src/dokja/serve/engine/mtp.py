@@ -105,11 +105,11 @@ class LayerDrafts:
             return
         offset, due = 0, []
         for work in works:
-            state = self._keep(work, states_NC[offset : offset + work.count])
-            offset += work.count
+            state = self._keep(work, states_NC[offset : offset + work.size])
+            offset += work.size
             if state is None or state.lost:
                 continue
-            if not active and state.held > self._kept and (bar >= 1 or work.count > self.most + 1 or not self._kept):
+            if not active and state.held > self._kept and (bar >= 1 or work.size > self.most + 1 or not self._kept):
                 state.lost = True  # it would cost too much to follow
                 state.drop()
             elif state.held > self._kept or (active and work.sequence in wanted and state.held):
@@ -135,7 +135,7 @@ class LayerDrafts:
         if state.end is not None and work.begin != state.end:  # it was preempted and starts again
             state.drop()
             state.lost = work.begin > state.end
-        state.end = min(work.begin + work.count, len(sequence.tokens) - 1)
+        state.end = min(work.begin + work.size, len(sequence.tokens) - 1)
         if not state.lost and state.end > work.begin:
             state.waiting.append(states_NC[: state.end - work.begin])
             state.held += state.end - work.begin

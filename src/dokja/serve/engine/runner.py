@@ -36,14 +36,14 @@ class Runner:
         for work in works:
             sequence = work.sequence
             assert sequence.row is not None
-            known = sequence.tokens[work.begin : work.begin + work.count]
-            ids += known + sequence.drafts[: work.count - len(known)]
-            rows += [sequence.row] * work.count
-            positions += range(work.begin, work.begin + work.count)
+            known = sequence.tokens[work.begin : work.begin + work.size]
+            ids += known + sequence.drafts[: work.size - len(known)]
+            rows += [sequence.row] * work.size
+            positions += range(work.begin, work.begin + work.size)
         at = Places.of(rows, positions)
         self.cache.place(at)
         if self.adapters is not None:
-            self.adapters.place([work.sequence.request.adapter for work in works for _ in range(work.count)])
+            self.adapters.place([work.sequence.request.adapter for work in works for _ in range(work.size)])
         return self.trunk.states(torch.tensor(ids))
 
     @torch.inference_mode()
@@ -68,10 +68,10 @@ class Runner:
         if len(self._room) < len(state_NC):
             self._room = torch.empty(len(state_NC), spec.vocab)
         rows = self._room[: len(state_NC)]
-        peaks = head.weights.linear_peaks(state_NC, rows)
+        peaks, best = head.weights.linear_peaks(state_NC, rows)
         if spec.logit_scale != 1.0:
             return Logits(rows.mul_(spec.logit_scale))
-        return Logits(rows, peaks)
+        return Logits(rows, peaks, best.tolist())
 
     @torch.inference_mode()
     def likeliest(self, state_NC: Tensor, temperature_N: Sequence[float]) -> tuple[list[int], list[float]]:

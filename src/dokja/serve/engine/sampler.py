@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -78,10 +79,11 @@ class Row(NamedTuple):
 
 class Logits(NamedTuple):
     """Rows of logits [N, V] and, where what made them found them on its way, the largest of each of a row's blocks of
-    BLOCK, [N, ceil(V / BLOCK)]."""
+    BLOCK, [N, ceil(V / BLOCK)], and the first places of the rows' largest."""
 
     rows: Tensor
     peaks: Tensor | None = None
+    best: Sequence[int] = ()
 
 
 class Choice(NamedTuple):
@@ -91,21 +93,29 @@ class Choice(NamedTuple):
     logprob: TokenLogprob | None
 
 
-def sample(logits_NV: Tensor, rows: Sequence[Row], peaks_NB: Tensor | None = None) -> list[Choice]:
-    """One token a row; the order of the steps is that of `SamplingParams`. peaks_NB: as in `Logits`."""
-    logits, peaks = _numpy(logits_NV), _each(peaks_NB, len(rows))
-    adjusted = [i for i, row in enumerate(rows) if _adjusts(row.sampling, row)]
-    own = dict(zip(adjusted, _room(len(adjusted), logits.shape[1]), strict=True))
-    for i, x_V in own.items():
-        np.copyto(x_V, logits[i])
-        _adjust(x_V, rows[i])
-    scans = scan([own.get(i, logits[i]) for i in range(len(rows))],
-                 [_heat(row.sampling, logits.shape[1]) for row in rows], [row.mask for row in rows],
-                 [None if i in own else peaks[i] for i in range(len(rows))])
-    tokens = [_choose(found, row) for found, row in zip(scans, rows, strict=True)]
+def sample(logits_NV: Tensor, rows: Sequence[Row], peaks_NB: Tensor | None = None, best_N: Sequence[int] = (),
+           ) -> list[Choice]:
+    """One token a row; the order of the steps is that of `SamplingParams`. peaks_NB, best_N: as in `Logits`."""
+    tokens = list(best_N) or [0] * len(rows)
+    left = [i for i, row in enumerate(rows) if not best_N or _changes(row)]
     asked = [i for i, row in enumerate(rows) if row.sampling.logprobs is not None]
-    raw = zip(asked, scan([logits[i] for i in asked], [1.0] * len(asked), [None] * len(asked),
-                          [peaks[i] for i in asked]), strict=True)
+    if not left and not asked:
+        return [Choice(token, None) for token in tokens]
+    logits_NV = _contiguous(logits_NV)
+    heat = {i: _heat(rows[i].sampling, logits_NV.shape[1]) for i in left}
+    adjusted = [i for i in left if _adjusts(rows[i])]
+    if adjusted:
+        left = [i for i in left if i not in adjusted]
+        own_AV = _room(len(adjusted), logits_NV.shape[1])
+        torch.index_select(logits_NV, 0, torch.tensor(adjusted), out=own_AV)
+        for x_V, i in zip(own_AV.numpy(), adjusted, strict=True):
+            _adjust(x_V, rows[i])
+        scans = scan(own_AV, [heat[i] for i in adjusted], masks=[rows[i].mask for i in adjusted])
+        for i, found in zip(adjusted, scans, strict=True):
+            tokens[i] = _choose(found, rows[i])
+    for i, found in zip(left, scan(logits_NV, [heat[i] for i in left], which=left, peaks_NB=peaks_NB), strict=True):
+        tokens[i] = _choose(found, rows[i])
+    raw = zip(asked, scan(logits_NV, [1.0] * len(asked), which=asked, peaks_NB=peaks_NB), strict=True)
     entries = {i: _logprob(found, tokens[i], rows[i].sampling.logprobs or 0) for i, found in raw}
     return [Choice(token, entries.get(i)) for i, token in enumerate(tokens)]
 
@@ -113,7 +123,7 @@ def sample(logits_NV: Tensor, rows: Sequence[Row], peaks_NB: Tensor | None = Non
 def logprobs(logits_NV: Tensor, tokens: Sequence[int], top: int, peaks_NB: Tensor | None = None,
              ) -> list[TokenLogprob]:
     """Log-probabilities of given tokens, a row each, with the `top` likeliest: prompt_logprobs."""
-    scans = scan(list(_numpy(logits_NV)), [1.0] * len(tokens), [None] * len(tokens), _each(peaks_NB, len(tokens)))
+    scans = scan(_contiguous(logits_NV), [1.0] * len(tokens), peaks_NB=peaks_NB)
     return [_logprob(found, token, top) for found, token in zip(scans, tokens, strict=True)]
 
 
@@ -123,29 +133,26 @@ def uniform(seed: int, n: int) -> float:
     return float(int(raw) >> 11) * 2.0**-53
 
 
-def _numpy(logits_NV: Tensor) -> Floats:
-    return logits_NV.detach().float().cpu().contiguous().numpy()
-
-
-def _each(peaks_NB: Tensor | None, rows: int) -> Sequence[Floats | None]:
-    return [None] * rows if peaks_NB is None else list(peaks_NB.numpy())
+def _contiguous(logits_NV: Tensor) -> Tensor:
+    return logits_NV.detach().float().cpu().contiguous()
 
 
 _kept_room = threading.local()
 
 
-def _room(rows: int, vocab: int) -> Floats:
+def _room(rows: int, vocab: int) -> Tensor:
     """Memory for adjusted rows, kept from step to step: fresh pages would cost more than what is done in them."""
-    held: Floats | None = getattr(_kept_room, "held", None)
+    held: Tensor | None = getattr(_kept_room, "held", None)
     if held is None or held.shape[1] != vocab or len(held) < rows:
-        held = _kept_room.held = np.empty((rows, vocab), np.float32)
+        held = _kept_room.held = torch.empty(rows, vocab)
     return held[:rows]
 
 
 def _heat(its: SamplingParams, vocab: int) -> float:
     """The temperature at which a row's mass must be known, 0 where it need not."""
-    few = 0 < its.top_k < vocab or (its.min_p > 0 and its.top_p >= 1)
-    return 0.0 if its.temperature <= 0 or few else max(its.temperature, COLDEST)
+    if its.temperature <= 0 or 0 < its.top_k < vocab or (its.min_p > 0 and its.top_p >= 1):
+        return 0.0
+    return max(its.temperature, COLDEST)
 
 
 def _choose(found: Scan, row: Row) -> int:
@@ -225,9 +232,14 @@ def _nucleus(x: Floats, weights: Doubles, target: float) -> NDArray[np.bool_]:
     return taken
 
 
-def _adjusts(its: SamplingParams, row: Row) -> bool:
-    return bool(row.mask is not None or its.logit_bias or its.repetition_penalty != 1 or its.presence_penalty
-                or its.frequency_penalty or row.draw < its.min_tokens)
+def _changes(row: Row) -> bool:
+    """Whether another token than that of the largest logit may be chosen."""
+    return row.sampling.temperature > 0 or _adjusts(row)
+
+
+def _adjusts(row: Row) -> bool:
+    """Whether logits are changed before the temperature."""
+    return row.sampling.adjusted or row.mask is not None or row.draw < row.sampling.min_tokens
 
 
 def _adjust(x_V: Floats, row: Row) -> None:
@@ -235,8 +247,7 @@ def _adjust(x_V: Floats, row: Row) -> None:
     its = row.sampling
     for token, bias in its.logit_bias.items():
         x_V[token] += bias
-    penalised = its.repetition_penalty != 1 or its.presence_penalty or its.frequency_penalty
-    if row.counts is not None and penalised:
+    if row.counts is not None and its.penalised:
         ids, times = row.counts.seen(row.drafted)
         values = x_V[ids]
         if its.repetition_penalty != 1:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .. import native
 
@@ -55,28 +56,35 @@ class Scan(NamedTuple):
         return float(np.partition(among, len(among) - n)[len(among) - n])
 
 
-def scan(rows: Sequence[Floats], temperatures: Sequence[float], masks: Sequence[Mask | None],
-         peaks: Sequence[Floats | None]) -> list[Scan]:
-    """Scans of contiguous rows of one length, without sums where the temperature is 0. A row that has a mask becomes
-    -inf where it forbids. peaks: of rows without a mask, where they are known. What is found of a row depends on that
-    row alone, bit for bit."""
-    if not rows:
+def scan(rows_NV: Tensor, temperatures: Sequence[float], *, which: Sequence[int] | None = None,
+         masks: Sequence[Mask | None] | None = None, peaks_NB: Tensor | None = None) -> list[Scan]:
+    """Scans of rows of float32, of all or of those numbered `which`, without sums where the temperature is 0.
+
+    temperatures, masks: one for each row that is scanned; it becomes -inf where its mask forbids. peaks_NB: of all
+    rows, where they are known and there are no masks. What is found of a row depends on that row alone, bit for bit.
+    """
+    count, vocab = len(temperatures), rows_NV.shape[1]
+    if not count:
         return []
-    if native.library() is None:
-        return [_plain(*each) for each in zip(rows, temperatures, masks, strict=True)]  # finds peaks anew
-    count, vocab = len(rows), len(rows[0])
-    found = np.empty((count, -(-vocab // BLOCK)), np.float32)
-    sums = np.empty(found.shape, np.float64)
-    best = np.empty(count, np.int64)
-    heat = np.asarray(temperatures, np.float32)
-    pointers = (ctypes.c_void_p * count)(*(row.ctypes.data for row in rows))
-    forbidden, given = ((ctypes.c_void_p * count)(*(None if one is None else one.ctypes.data for one in each))
-                        for each in (masks, peaks))
-    native.call("scan", pointers, forbidden, given, heat.ctypes.data, count, vocab,
-                best.ctypes.data, found.ctypes.data, sums.ctypes.data)
-    return [Scan(row, first, one if known is None else known, its if temperature > 0 else None)
-            for row, first, one, known, its, temperature
-            in zip(rows, best.tolist(), found, peaks, sums, temperatures, strict=True)]
+    x_NV = rows_NV.numpy()
+    rows = x_NV if which is None else [x_NV[i] for i in which]
+    if native.library() is None:  # finds peaks anew
+        return [_plain(*each) for each in zip(rows, temperatures, masks or [None] * count, strict=True)]
+    # Tensors and not arrays: numpy takes microseconds to tell where an array lies.
+    best, shape = torch.empty(count, dtype=torch.int64), (count, -(-vocab // BLOCK))
+    peaks = torch.empty(shape) if peaks_NB is None else None
+    sums = torch.empty(shape, dtype=torch.float64) if any(temperatures) else None
+    forbidden = masks and (ctypes.c_void_p * count)(*(None if one is None else one.ctypes.data for one in masks))
+    native.call("scan", rows_NV, None if which is None else torch.tensor(which), forbidden, peaks_NB,
+                torch.tensor(temperatures), count, vocab, best, peaks, sums)
+    if peaks is not None:
+        found: Iterable[Floats] = peaks.numpy()
+    else:
+        assert peaks_NB is not None
+        found = peaks_NB.numpy() if which is None else peaks_NB.numpy()[list(which)]
+    totals = [None] * count if sums is None else [one if temperature > 0 else None for one, temperature
+                                                  in zip(sums.numpy(), temperatures, strict=True)]
+    return list(map(Scan, rows, best.tolist(), found, totals))
 
 
 def _plain(row: Floats, temperature: float, mask: Mask | None) -> Scan:

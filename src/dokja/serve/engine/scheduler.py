@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -19,17 +20,17 @@ from .types import Request, TokenLogprob
 class Sequence:
     """A request at work.
 
-    number: its place among the arrivals; tokens: prompt and answer; computed: how many of them are in the cache;
-    drafts: guesses at what follows, checked with its next step; row: of the page tables, None while it waits; keys: of
-    its full pages; cached: what the prefix cache gave at first; pooled: the states of its prompt so far, where they
-    are what is asked for (an embedding); prompt_logprobs: as in `types.Generation`; counted: whether it is in the
-    statistics; matcher: of its grammar.
+    number: its place among the arrivals; tokens: prompt and answer; counts: of them, where penalties ask for it;
+    computed: how many of them are in the cache; drafts: guesses at what follows, checked with its next step; row: of
+    the page tables, None while it waits; keys: of its full pages; cached: what the prefix cache gave at first; pooled:
+    the states of its prompt so far, where they are what is asked for (an embedding); prompt_logprobs: as in
+    `types.Generation`; counted: whether it is in the statistics; matcher: of its grammar.
     """
 
     number: int
     request: Request
     tokens: list[int]
-    counts: Counts
+    counts: Counts | None
     computed: int = 0
     drafts: list[int] = field(default_factory=list)
     row: int | None = None
@@ -60,19 +61,18 @@ class Sequence:
         return self.request.adapter or ""
 
 
-@dataclass(frozen=True, eq=False)
-class Work:
+class Work(NamedTuple):
     """Tokens of a sequence from `begin` on that a step computes; `drafts` of them are guesses behind the known."""
 
     sequence: Sequence
     begin: int
-    count: int
+    size: int
     drafts: int = 0
 
     @property
     def reaches_end(self) -> bool:
         """Whether a new token follows from it."""
-        return self.begin + self.count - self.drafts == len(self.sequence.tokens)
+        return self.begin + self.size - self.drafts == len(self.sequence.tokens)
 
 
 class Scheduler:
@@ -129,7 +129,7 @@ class Scheduler:
         for work in works:
             sequence, row = work.sequence, self._row(work.sequence)
             # Drafts that were not accepted stand behind the known tokens; the next step writes over them.
-            sequence.computed = min(work.begin + work.count, len(sequence.tokens) - 1)
+            sequence.computed = min(work.begin + work.size, len(sequence.tokens) - 1)
             if self.prefix_cache:
                 extend_keys(sequence.keys, sequence.tokens, sequence.salt)
                 self.pages.publish(row, sequence.keys, sequence.computed)

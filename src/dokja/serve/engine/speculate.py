@@ -118,7 +118,7 @@ class Speculator:
                 state.lookups.note(1, tokens[state.unasked[0]] == state.unasked[1])
                 state.unasked = None
             if work.drafts:
-                accepted = len(tokens) - (work.begin + work.count - work.drafts) - 1
+                accepted = len(tokens) - (work.begin + work.size - work.drafts) - 1
                 if state.source is not None:
                     state.source.note(work.drafts, accepted)
                     if state.source is state.lookups:

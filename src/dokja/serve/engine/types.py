@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from functools import cached_property
+from typing import Literal, NamedTuple, Protocol
 
 from ...models.model import Model
 
@@ -54,6 +55,16 @@ class SamplingParams:
     prompt_logprobs: int | None = None
     grammar: Grammar | None = None
 
+    @cached_property
+    def penalised(self) -> bool:
+        """Whether what was seen before counts."""
+        return bool(self.repetition_penalty != 1 or self.presence_penalty or self.frequency_penalty)
+
+    @cached_property
+    def adjusted(self) -> bool:
+        """Whether logits are changed before the temperature, wherever the answer is."""
+        return bool(self.logit_bias or self.penalised)
+
 
 @dataclass(frozen=True)
 class Request:
@@ -79,8 +90,7 @@ class TokenLogprob:
     top: tuple[tuple[int, float], ...] = ()
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """Tokens that a generation grew by, more than one where drafts were accepted; the last step has `finish`."""
 
     tokens: tuple[int, ...]

@@ -72,7 +72,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "large_pages": (_P, _I, _N),
     "packed_bytes": (_P, _P, _N),
     "linear": (_P, _P, _I, _I, _P, _I, _N),
-    "linear_peaks": (_P, _P, _I, _P, _P, _N),
+    "linear_peaks": (_P, _P, _I, _P, _P, _P, _N),
     "mlp": (_P, _P, _I, _P, _I, _P, _N),
     "embed": (_P, _P, _I, _F, _P, _N),
     "route": (_P, _P, _I, _P, _P, _N),
@@ -82,7 +82,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "likeliest": (_P, _P, _I, _P, _P, _P, _N),
     "norm": (_P, _P, _I, _I, _P, _N),
     "layers": (_P, _I, _P, _I, _P, _P, _P, _P, _N),
-    "scan": (_P, _P, _P, _P, _I, _I, _P, _P, _P, _N),
+    "scan": (_P,) * 5 + (_I, _I, _P, _P, _P, _N),
 }
 _HERE = Path(__file__).parent
 _HEADERS = (*(_HERE / name for name in ("pool.h", "packed.h", "dot.h", "amx.h", "linear.h", "attention.h", "paged.h")),

@@ -64,10 +64,10 @@ extern "C" int dokja_linear(const Matrix* m, const float* x, int64_t ldx, int64_
   return 0;
 }
 
-// With the largest of each REACH outputs of each row.
+// With the largest of each REACH outputs of each row, and the place of the largest of all.
 extern "C" int dokja_linear_peaks(const Matrix* m, const float* x, int64_t count, float* out, float* peaks,
-                                  int threads) {
-  linear_peaks(*m, x, count, out, peaks, threads);
+                                  int64_t* best, int threads) {
+  linear_peaks(*m, x, count, out, peaks, best, threads);
   return 0;
 }
 

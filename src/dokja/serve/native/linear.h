@@ -118,9 +118,25 @@ inline float pass_on(const float* from, int64_t n, float* to) {
   return max(largest);
 }
 
-// The same, and the largest of each REACH outputs of each row, peaks [count, ceil(outputs / REACH)]: looked for while they
-// are near, since logits of many rows fit no cache.
-inline void linear_peaks(const Matrix& m, const float* x, int64_t count, float* out, float* peaks, int threads) {
+// The first place of the largest of x, of whose blocks of REACH `peak` has the largest.
+inline int64_t place_of_largest(const float* x, const float* peak, int64_t n) {
+  const int64_t blocks = ceil_div(n, REACH);
+  float largest = -INFINITY;
+  int64_t block = 0;
+  for (int64_t b = 0; b < blocks; b++)
+    if (peak[b] > largest) {
+      largest = peak[b];
+      block = b;
+    }
+  int64_t best = block * REACH;
+  while (best + 1 < std::min(n, (block + 1) * REACH) && x[best] != largest) best++;
+  return best;
+}
+
+// The same, the largest of each REACH outputs of each row, peaks [count, ceil(outputs / REACH)], looked for while they are
+// near, since logits of many rows fit no cache, and the place of the largest of all, best [count].
+inline void linear_peaks(const Matrix& m, const float* x, int64_t count, float* out, float* peaks, int64_t* best,
+                         int threads) {
   const int64_t blocks = ceil_div(m.outputs, REACH);
   large_pages(out, count * m.outputs * 4);
   for (int64_t i = 0; i < count; i += BLOCK) {
@@ -140,6 +156,9 @@ inline void linear_peaks(const Matrix& m, const float* x, int64_t count, float* 
 #endif
     });
   }
+  each(count, blocks, threads, [&](int64_t r) {
+    best[r] = place_of_largest(out + r * m.outputs, peaks + r * blocks, m.outputs);
+  });
 }
 
 // hidden[f] = activation(gate[f]) * up[f] of a row [2 F]; 0 silu, 1 gelu_tanh, 2 clamped_silu, as in models/ops.py.

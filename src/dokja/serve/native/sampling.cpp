@@ -17,40 +17,38 @@ static void forbid(float* x, const uint8_t* mask, int64_t n) {
   for (; i < n; i++) x[i] = mask[i / 8] >> i % 8 & 1 ? x[i] : -INFINITY;
 }
 
-// For each row: best, the first place of its largest; peaks[b], the largest of block b; and, where temperature > 0,
-// sums[b], the block's share of sum exp((x - largest) / temperature). Where there is a mask, it forbids before all else;
-// where there is none, known may hold the peaks, and peaks gets none. Every row is one thread's, so that nothing depends on the others.
-extern "C" int dokja_scan(float* const* rows, const uint8_t* const* masks, const float* const* known,
+// For each of `count` rows: best, the first place of its largest; peaks[b], the largest of block b; and, where
+// temperature > 0, sums[b], the block's share of sum exp((x - largest) / temperature). which: the rows' numbers, all in
+// their order where it is null. A mask forbids before all else. known: of every row, the peaks, where they are known and
+// nothing is masked; peaks may be null then, and sums where no temperature is over 0. Every row is one thread's, so that
+// nothing depends on the others.
+extern "C" int dokja_scan(float* rows, const int64_t* which, const uint8_t* const* masks, const float* known,
                           const float* temperature, int64_t count, int64_t vocab, int64_t* best, float* peaks,
                           double* sums, int threads) {
   constexpr int64_t BLOCK = REACH;
   const int64_t blocks = ceil_div(vocab, BLOCK);
-  bool long_enough = false;  // to be worth waking threads for: where peaks are known, a greedy row is not
-  for (int64_t n = 0; n < count; n++) long_enough |= !known[n] || temperature[n] > 0;
+  bool long_enough = !known;  // to be worth waking threads for: where peaks are known, a greedy row is not
+  for (int64_t n = 0; n < count; n++) long_enough |= temperature[n] > 0;
   share(count, threads, long_enough, [&](int64_t from, int64_t to) {
     for (int64_t n = from; n < to; n++) {
-      float* x = rows[n];
-      if (masks[n]) forbid(x, masks[n], vocab);
+      const int64_t row = which ? which[n] : n;
+      float* x = rows + row * vocab;
+      if (masks && masks[n]) forbid(x, masks[n], vocab);
       float last[BLOCK];  // the last block, filled up
-      std::fill(last, last + BLOCK, -INFINITY);
-      std::copy(x + (blocks - 1) * BLOCK, x + vocab, last);
-      float largest = -INFINITY;
-      int64_t block = 0;
-      for (int64_t b = 0; b < blocks && !known[n]; b++) {
+      if (!known || temperature[n] > 0) {
+        std::fill(last, last + BLOCK, -INFINITY);
+        std::copy(x + (blocks - 1) * BLOCK, x + vocab, last);
+      }
+      for (int64_t b = 0; b < blocks && !known; b++) {
         const float* p = b + 1 < blocks ? x + b * BLOCK : last;
         Vec m = load(p);
         for (int64_t i = W; i < BLOCK; i += W) m = max(m, load(p + i));
         peaks[n * blocks + b] = max(m);
       }
-      const float* peak = known[n] ? known[n] : peaks + n * blocks;
-      for (int64_t b = 0; b < blocks; b++)
-        if (peak[b] > largest) {
-          largest = peak[b];
-          block = b;
-        }
-      best[n] = block * BLOCK;
-      while (best[n] + 1 < std::min(vocab, (block + 1) * BLOCK) && x[best[n]] != largest) best[n]++;
+      const float* peak = known ? known + row * blocks : peaks + n * blocks;
+      best[n] = place_of_largest(x, peak, vocab);
       if (!(temperature[n] > 0)) continue;
+      const float largest = *std::max_element(peak, peak + blocks);
       const float sharpness = 1.0f / temperature[n];
       for (int64_t b = 0; b < blocks; b++) {
         const float* p = b + 1 < blocks ? x + b * BLOCK : last;
