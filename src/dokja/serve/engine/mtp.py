@@ -21,6 +21,7 @@ from .paged import Places
 from .pages import Pages
 from .runner import Runner
 from .scheduler import Sequence, Work
+from .types import Request
 
 # FLOPs that take as long as what surrounds the arithmetic of a step, of a mixture in it, and of a draft.
 STEP, MIXTURE, DRAFT = 8e6, 1e6, 3.5e6
@@ -81,10 +82,9 @@ class LayerDrafts:
         self._odds = {False: Odds(), True: Odds()}  # of greedy requests and of others
         self._states: WeakKeyDictionary[Sequence, _State] = WeakKeyDictionary()
 
-    @property
-    def worth(self) -> float:
-        """The share of first drafts that stood of late; 0 while the layer rests."""
-        return 0.0 if self._ledger.rests else self._rate
+    def worth(self, request: Request) -> float:
+        """The share of first drafts that stood of late; 0 while the layer rests, and where it is not asked."""
+        return 0.0 if self._ledger.rests or _too_hot(request) else self._rate
 
     def learn(self, work: Work, accepted: int, running: int) -> None:
         """What became of the drafts that a work checked."""
@@ -127,9 +127,8 @@ class LayerDrafts:
     def _keep(self, work: Work, states_NC: Tensor) -> _State | None:
         """Take what the trunk said of the tokens whose next token is known."""
         sequence = work.sequence
-        if not sequence.request.speculate or sequence.pooled is not None or sequence.row is None:
-            return None
-        if sequence.request.sampling.temperature > HOTTEST:
+        request = sequence.request
+        if not request.speculate or _too_hot(request) or sequence.pooled is not None or sequence.row is None:
             return None
         state = self._states.setdefault(sequence, _State())
         if state.end is not None and work.begin != state.end:  # it was preempted and starts again
@@ -192,3 +191,7 @@ class LayerDrafts:
                                     torch.tensor([tip.sequence.drafts[-1] for tip in tips]))
                 for tip, state in zip(tips, states, strict=True):
                     tip.state = state
+
+
+def _too_hot(request: Request) -> bool:
+    return request.sampling.temperature > HOTTEST

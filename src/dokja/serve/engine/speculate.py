@@ -98,7 +98,7 @@ class Speculator:
                 sequence.drafts, state.source = forced[:length], state.forced
                 continue
             found = state.lookup.draft(sequence.tokens, self.most) if paying else []
-            if found and self.layer is not None and state.lookups.rate < self.layer.worth:
+            if found and self.layer is not None and state.lookups.rate < self.layer.worth(sequence.request):
                 state.unasked, found = (len(sequence.tokens), found[0]), []
             if length := state.lookups.length(running, len(found)):
                 sequence.drafts, state.source = found[:length], state.lookups
