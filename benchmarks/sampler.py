@@ -19,7 +19,7 @@ import torch
 
 import dokja
 from dokja.serve.engine import core as engine_core
-from dokja.serve.engine.sampler import Counts, Row, sample
+from dokja.serve.engine.sampler import Counts, Logits, Row, sample
 from dokja.serve.engine.sizing import Limits
 from dokja.serve.engine.speculate import Speculator
 from dokja.serve.engine.types import Request, SamplingParams
@@ -61,7 +61,7 @@ def by_settings() -> dict[str, float]:
     out = {}
     for name, its in SETTINGS.items():
         rows = [Row(replace(its, seed=i), 5, counts, mask=mask if "mask" in name else None) for i in range(BATCH)]
-        out[name] = median_ms(lambda rows=rows: sample(logits, rows))
+        out[name] = median_ms(lambda rows=rows: sample(Logits(logits), rows))
     return out
 
 

@@ -45,9 +45,9 @@ class Watch:
         run, logits, step = core.runner.run, core.runner.logits, core.step
 
         def timed(call: Callable[..., Any]) -> Callable[..., Any]:
-            def network(given: Any) -> Any:
+            def network(*given: Any) -> Any:
                 begin = time.perf_counter()
-                result = call(given)
+                result = call(*given)
                 self._network += time.perf_counter() - begin
                 return result
 

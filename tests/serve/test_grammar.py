@@ -12,7 +12,7 @@ import torch
 from pocket_models import tokenizer
 
 from dokja.serve.engine.grammar import Grammars, Matcher
-from dokja.serve.engine.sampler import Row, sample
+from dokja.serve.engine.sampler import Logits, Row, sample
 from dokja.serve.engine.types import Grammar, SamplingParams
 from dokja.serve.errors import BadRequestError
 
@@ -48,7 +48,7 @@ def write(matcher: Matcher, seed: int, most: int = 400, forced: bool = False) ->
         masks = matcher.masks(drafts, STOP)
         for i, mask in enumerate(masks):
             row = Row(its, len(ids), mask=mask)
-            token = sample(torch.randn(1, VOCAB, generator=noise) * 2, [row])[0].token
+            token = sample(Logits(torch.randn(1, VOCAB, generator=noise) * 2), [row])[0].token
             if token in STOP:
                 return TOKENIZER.decode(ids)
             ids.append(token)

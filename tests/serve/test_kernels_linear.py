@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from engine_models import prompt_of, tiny_decoder, tiny_spec
 from torch import Tensor
 
@@ -84,10 +85,15 @@ def test_a_head_gives_the_same_logits_and_the_largest_of_each_block(kind: Kind, 
     weights = Weights(torch.randn(outputs, 130), torch.randn(outputs), kind)
     for count in (1, 3, 16, 130):
         x, out = torch.randn(count, 130), torch.empty(count, outputs)
-        peaks, best = weights.linear_peaks(x, out)
+        sharpness = torch.linspace(0, 2, count)
+        peaks, best, mass = weights.linear_peaks(x, out, sharpness)
         assert torch.equal(out, weights.linear(x))
         assert torch.equal(peaks, torch.stack([block.amax(1) for block in out.split(256, dim=1)], 1))
         assert torch.equal(best, out.argmax(1))
+        blocks = F.pad(out, (0, -outputs % 256), value=-torch.inf).view(count, -1, 256)
+        want = ((blocks - peaks[..., None]) * sharpness[:, None, None]).exp().sum(-1)
+        assert mass is not None
+        assert torch.allclose(mass[1:], want[1:], rtol=1e-5)
 
 
 @needs_kernels

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dokja.serve import native
-from dokja.serve.engine.sampler import Counts, Row, logprobs, sample, uniform
+from dokja.serve.engine.sampler import Counts, Logits, Row, logprobs, mass_heat, sample, uniform
 from dokja.serve.engine.types import SamplingParams
 
 
@@ -65,6 +66,16 @@ def reference(logits: np.ndarray, row: Row, allowed: np.ndarray | None = None,
     return out
 
 
+def told(logits_NV: torch.Tensor, rows: list[Row]) -> Logits:
+    """Logits with all that a head tells of them."""
+    count, vocab = logits_NV.shape
+    blocks = F.pad(logits_NV, (0, -vocab % 256), value=-torch.inf).view(count, -1, 256)
+    peaks = blocks.amax(2)
+    heats = torch.tensor([mass_heat(row, vocab) for row in rows], dtype=torch.float64)
+    mass = ((blocks - peaks[..., None]) / heats[:, None, None]).exp().sum(2)
+    return Logits(logits_NV, peaks, logits_NV.argmax(1).tolist(), mass.float())
+
+
 params = st.builds(
     SamplingParams,
     temperature=st.sampled_from([0.0, 1e-5, 0.3, 1.0, 1.5]),
@@ -83,9 +94,10 @@ params = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(its=params, vocab=st.sampled_from([7, 256, 300, 9000]), scale=st.sampled_from([0.5, 4.0]),
-       seed=st.integers(0, 10**6), draw=st.integers(0, 20), masked=st.booleans())
+       seed=st.integers(0, 10**6), draw=st.integers(0, 20), masked=st.booleans(), known=st.booleans())
 def test_a_choice_is_the_inverse_of_the_reference_distribution(its: SamplingParams, vocab: int, scale: float,
-                                                               seed: int, draw: int, masked: bool) -> None:
+                                                               seed: int, draw: int, masked: bool,
+                                                               known: bool) -> None:
     generator = np.random.default_rng(seed)
     logits = (generator.normal(size=vocab) * scale).astype(np.float32)
     allowed = generator.random(vocab) < 0.5 if masked else None
@@ -98,7 +110,8 @@ def test_a_choice_is_the_inverse_of_the_reference_distribution(its: SamplingPara
     row = Row(its, draw, counts, tuple(generator.integers(0, vocab, 3).tolist()),
               None if allowed is None else bits(allowed))
     p = reference(logits, row, allowed, (prompt, answer))
-    token = sample(torch.from_numpy(logits)[None], [row])[0].token
+    x_NV = torch.from_numpy(logits)[None]
+    token = sample(told(x_NV, [row]) if known else Logits(x_NV), [row])[0].token
     above = np.cumsum(p)
     at = uniform(its.seed, draw) if its.temperature > 0 else 0.5 * (above[token] + above[token] - p[token])
     assert p[token] > 0
@@ -112,12 +125,11 @@ def test_other_rows_change_nothing() -> None:
     for i in range(33):
         rows.append(Row(SamplingParams(temperature=[0.0, 0.7, 1.0][i % 3], top_p=[1.0, 0.9][i % 2], seed=i,
                                        top_k=[0, 50][i // 2 % 2], logprobs=5), draw=i))
-    together = sample(logits, rows)
-    assert together == [sample(logits[i : i + 1].clone(), rows[i : i + 1])[0] for i in range(33)]
-    assert together[::-1] == sample(logits.flip(0), rows[::-1])
-    peaks = torch.stack([block.amax(1) for block in logits.split(256, dim=1)], 1)
-    assert together == sample(logits, rows, peaks)
-    assert together == sample(logits, rows, peaks, logits.argmax(1).tolist())
+    together = sample(Logits(logits), rows)
+    assert together == [sample(Logits(logits[i : i + 1].clone()), rows[i : i + 1])[0] for i in range(33)]
+    assert together[::-1] == sample(Logits(logits.flip(0)), rows[::-1])
+    assert together == sample(told(logits, rows)._replace(mass=None), rows)
+    assert together == sample(told(logits, rows), rows)
 
 
 @pytest.mark.parametrize("its", [
@@ -129,7 +141,7 @@ def test_draws_follow_the_distribution(its: SamplingParams) -> None:
     """Chi-square over 8,000 draws; the seed is fixed, so the test is too."""
     logits = torch.randn(1, 700, generator=torch.Generator().manual_seed(5)) * 2
     count = 8_000
-    drawn = sample(logits.expand(count, -1), [Row(its, n) for n in range(count)])
+    drawn = sample(Logits(logits.expand(count, -1)), [Row(its, n) for n in range(count)])
     expected = reference(logits[0].numpy(), Row(its)) * count
     seen = np.bincount([choice.token for choice in drawn], minlength=700)
     assert not seen[expected == 0].any()
@@ -154,9 +166,9 @@ def test_a_wide_flat_vocabulary() -> None:
     """No filter may lose tokens when thousands share the mass."""
     logits = torch.zeros(1, 262_144)
     its = SamplingParams(top_p=0.9, seed=3)
-    tokens = [sample(logits, [Row(its, n)])[0].token for n in range(20)]
+    tokens = [sample(Logits(logits), [Row(its, n)])[0].token for n in range(20)]
     assert tokens == [int(uniform(3, n) * round(0.9 * 262_144)) for n in range(20)]
-    plain = [sample(logits, [Row(SamplingParams(seed=3), n)])[0].token for n in range(20)]
+    plain = [sample(Logits(logits), [Row(SamplingParams(seed=3), n)])[0].token for n in range(20)]
     assert plain == [int(uniform(3, n) * 262_144) for n in range(20)]
 
 
@@ -166,14 +178,14 @@ def test_the_only_allowed_token_is_chosen() -> None:
     logits = torch.randn(1, 999)
     for its in (SamplingParams(temperature=0.0), SamplingParams(), SamplingParams(top_p=0.1), SamplingParams(top_k=5),
                 SamplingParams(logit_bias={998: -100.0}, min_p=0.5), SamplingParams(temperature=1e-40)):
-        assert sample(logits, [Row(its, mask=bits(allowed))])[0].token == 998
+        assert sample(Logits(logits), [Row(its, mask=bits(allowed))])[0].token == 998
 
 
 def test_logprobs_are_the_models_own() -> None:
     logits = torch.randn(4, 700)
     its = SamplingParams(temperature=0.0, logit_bias={17: 100.0}, logprobs=3)
     want = logits.double().log_softmax(-1)
-    for choice, own in zip(sample(logits, [Row(its)] * 4), want, strict=True):
+    for choice, own in zip(sample(Logits(logits), [Row(its)] * 4), want, strict=True):
         assert choice.token == 17
         assert choice.logprob is not None
         assert choice.logprob.logprob == pytest.approx(float(own[17]), abs=1e-5)

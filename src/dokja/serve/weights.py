@@ -138,17 +138,22 @@ class Weights:
             native.call("linear", self.matrix, rows, self.inputs, len(rows), out, self.outputs)
         return out.view(*x.shape[:-1], self.outputs)
 
-    def linear_peaks(self, x_RK: Tensor, out_RN: Tensor) -> tuple[Tensor, Tensor]:
-        """x W^T + bias into `out`, with kernels; gives the largest of each 256 outputs, [R, ceil(N / 256)], and the
-        place of each row's largest, int64 [R]."""
+    def linear_peaks(self, x_RK: Tensor, out_RN: Tensor, sharpness_R: Tensor | None = None,
+                     ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """x W^T + bias into `out`, with kernels; gives the largest of each 256 outputs, [R, ceil(N / 256)], the place
+        of each row's largest, int64 [R], and, where sharpness is over 0, the sums over each 256 outputs of
+        exp((x - their largest) * sharpness), [R, ceil(N / 256)]."""
         rows = x_RK.float().contiguous()
         peaks, best = torch.empty(len(rows), -(-self.outputs // 256)), torch.empty(len(rows), dtype=torch.int64)
-        native.call("linear_peaks", self.matrix, rows, len(rows), out_RN, peaks, best)
-        return peaks, best
+        mass = None if sharpness_R is None else torch.empty_like(peaks)
+        native.call("linear_peaks", self.matrix, rows, len(rows), out_RN, peaks, best, sharpness_R, mass)
+        return peaks, best, mass
 
     def embed(self, ids: Tensor, factor: float = 1.0) -> Tensor:
         """Rows of the matrix, [..., K], times `factor`. Raises IndexError or ValueError for an id outside."""
         if self.packed is None:
+            if (ids < 0).any():  # which PyTorch counts from the end
+                raise IndexError("a token id is below 0")
             q, *rest = (None if part is None else part[ids.flatten()] for part in self.parts)
             assert q is not None
             rows = q if self.kind == "fp32" else dequantise(q, *rest)  # type: ignore[arg-type]

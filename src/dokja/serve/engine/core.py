@@ -15,7 +15,7 @@ from .grammar import Matcher
 from .lora import Adapters
 from .pages import Pages, kinds_of
 from .runner import Runner
-from .sampler import Choice, Counts, Row, logprobs, sample
+from .sampler import Choice, Counts, Row, logprobs, mass_heat, sample
 from .scan import Mask
 from .scheduler import Scheduler, Sequence, Work
 from .sizing import Limits, page_totals
@@ -149,8 +149,8 @@ class Core:
                                 masks[i] if i < len(masks) else None))
         if not rows:
             return []
-        logits = self.runner.logits(states if len(places) == len(states) else states[places])
-        return sample(logits.rows, rows, logits.peaks, logits.best)
+        heats = [mass_heat(row, self.runner.decoder.spec.vocab) for row in rows]
+        return sample(self.runner.logits(states if len(places) == len(states) else states[places], heats), rows)
 
     def _extend(self, ends: list[Work], choices: list[Choice]) -> list[tuple[Sequence, Event]]:
         """Take the chosen tokens as far as drafts foresaw them, and one more.

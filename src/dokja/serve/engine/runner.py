@@ -59,8 +59,8 @@ class Runner:
         return self.trunk.mtp(depth, state_NC, next_N)
 
     @torch.inference_mode()
-    def logits(self, state_NC: Tensor) -> Logits:
-        """Until the next call."""
+    def logits(self, state_NC: Tensor, temperatures: Sequence[float] = ()) -> Logits:
+        """Until the next call. temperatures: at which masses are wanted, one a state, 0 where they are not."""
         head, spec = self.decoder.head, self.decoder.spec
         if not isinstance(head, ServedLinear) or head.weights.packed is None:
             return Logits(self.decoder.read(state_NC))
@@ -68,10 +68,12 @@ class Runner:
         if len(self._room) < len(state_NC):
             self._room = torch.empty(len(state_NC), spec.vocab)
         rows = self._room[: len(state_NC)]
-        peaks, best = head.weights.linear_peaks(state_NC, rows)
+        hot = any(temperatures) and spec.logit_scale == 1.0
+        sharpness = torch.tensor([1 / heat if heat > 0 else 0.0 for heat in temperatures]) if hot else None
+        peaks, best, mass = head.weights.linear_peaks(state_NC, rows, sharpness)
         if spec.logit_scale != 1.0:
             return Logits(rows.mul_(spec.logit_scale))
-        return Logits(rows, peaks, best.tolist())
+        return Logits(rows, peaks, best.tolist(), mass)
 
     @torch.inference_mode()
     def likeliest(self, state_NC: Tensor, temperature_N: Sequence[float]) -> tuple[list[int], list[float]]:

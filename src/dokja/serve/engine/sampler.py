@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .scan import BLOCK, Doubles, Floats, Ints, Mask, Scan, scan
+from .. import native
+from .scan import BLOCK, Doubles, Floats, Ints, Mask, Scan, addresses, scan
 from .types import SamplingParams, TokenLogprob
 
 # For top_p, tokens from the FIRST-largest block peak up are looked at, then those FURTHER nats below, and so on.
@@ -78,12 +79,16 @@ class Row(NamedTuple):
 
 
 class Logits(NamedTuple):
-    """Rows of logits [N, V] and, where what made them found them on its way, the largest of each of a row's blocks of
-    BLOCK, [N, ceil(V / BLOCK)], and the first places of the rows' largest."""
+    """Rows of logits [N, V] and what was found of them on the way, perhaps.
+
+    peaks: the largest of each of a row's blocks of BLOCK, [N, ceil(V / BLOCK)]. best: the first place of each row's
+    largest. mass: where `mass_heat` is over 0, each block's sum of exp((x - its largest) / temperature), as peaks.
+    """
 
     rows: Tensor
     peaks: Tensor | None = None
     best: Sequence[int] = ()
+    mass: Tensor | None = None
 
 
 class Choice(NamedTuple):
@@ -93,31 +98,34 @@ class Choice(NamedTuple):
     logprob: TokenLogprob | None
 
 
-def sample(logits_NV: Tensor, rows: Sequence[Row], peaks_NB: Tensor | None = None, best_N: Sequence[int] = (),
-           ) -> list[Choice]:
-    """One token a row; the order of the steps is that of `SamplingParams`. peaks_NB, best_N: as in `Logits`."""
-    tokens = list(best_N) or [0] * len(rows)
-    left = [i for i, row in enumerate(rows) if not best_N or _changes(row)]
+def sample(logits: Logits, rows: Sequence[Row]) -> list[Choice]:
+    """One token a row; the order of the steps is that of `SamplingParams`."""
+    tokens = list(logits.best) or [0] * len(rows)
+    left = [i for i, row in enumerate(rows) if not logits.best or row.sampling.temperature > 0 or _adjusts(row)]
     asked = [i for i, row in enumerate(rows) if row.sampling.logprobs is not None]
     if not left and not asked:
         return [Choice(token, None) for token in tokens]
-    logits_NV = _contiguous(logits_NV)
-    heat = {i: _heat(rows[i].sampling, logits_NV.shape[1]) for i in left}
+    x_NV = _contiguous(logits.rows)
     adjusted = [i for i in left if _adjusts(rows[i])]
     if adjusted:
         left = [i for i in left if i not in adjusted]
-        own_AV = _room(len(adjusted), logits_NV.shape[1])
-        torch.index_select(logits_NV, 0, torch.tensor(adjusted), out=own_AV)
+        own_AV = _room(len(adjusted), x_NV.shape[1])
+        torch.index_select(x_NV, 0, torch.tensor(adjusted), out=own_AV)
         for x_V, i in zip(own_AV.numpy(), adjusted, strict=True):
             _adjust(x_V, rows[i])
-        scans = scan(own_AV, [heat[i] for i in adjusted], masks=[rows[i].mask for i in adjusted])
-        for i, found in zip(adjusted, scans, strict=True):
-            tokens[i] = _choose(found, rows[i])
-    for i, found in zip(left, scan(logits_NV, [heat[i] for i in left], which=left, peaks_NB=peaks_NB), strict=True):
-        tokens[i] = _choose(found, rows[i])
-    raw = zip(asked, scan(logits_NV, [1.0] * len(asked), which=asked, peaks_NB=peaks_NB), strict=True)
+        its = _chosen(Logits(own_AV), [rows[i] for i in adjusted], range(len(adjusted)))
+        for i, token in zip(adjusted, its, strict=True):
+            tokens[i] = token
+    for i, token in zip(left, _chosen(logits._replace(rows=x_NV), [rows[i] for i in left], left), strict=True):
+        tokens[i] = token
+    raw = zip(asked, scan(x_NV, [1.0] * len(asked), which=asked, peaks_NB=logits.peaks), strict=True)
     entries = {i: _logprob(found, tokens[i], rows[i].sampling.logprobs or 0) for i, found in raw}
     return [Choice(token, entries.get(i)) for i, token in enumerate(tokens)]
+
+
+def mass_heat(row: Row, vocab: int) -> float:
+    """The temperature at which `Logits.mass` helps to choose a row's token, 0 where it does not."""
+    return 0.0 if _adjusts(row) else _heat(row.sampling, vocab)
 
 
 def logprobs(logits_NV: Tensor, tokens: Sequence[int], top: int, peaks_NB: Tensor | None = None,
@@ -153,6 +161,25 @@ def _heat(its: SamplingParams, vocab: int) -> float:
     if its.temperature <= 0 or 0 < its.top_k < vocab or (its.min_p > 0 and its.top_p >= 1):
         return 0.0
     return max(its.temperature, COLDEST)
+
+
+def _chosen(logits: Logits, rows: Sequence[Row], which: Sequence[int]) -> list[int]:
+    """Tokens for the rows of logits that are numbered `which`."""
+    vocab, masks = logits.rows.shape[1], [row.mask for row in rows]
+    if not rows:
+        return []
+    if native.library() is None:
+        heats = [_heat(row.sampling, vocab) for row in rows]
+        scans = scan(logits.rows, heats, which=which, masks=masks, peaks_NB=logits.peaks)
+        return [_choose(found, row) for found, row in zip(scans, rows, strict=True)]
+    settings = (native.Settings * len(rows))(*[native.Settings(
+        max(its.temperature, COLDEST) if its.temperature > 0 else 0.0, its.top_p, its.min_p, its.top_k,
+        its.seed % 2**64, row.draw) for row in rows for its in (row.sampling,)])
+    token = torch.empty(len(rows), dtype=torch.int64)
+    native.call("choose", logits.rows, torch.tensor(which), addresses(masks), logits.peaks, logits.mass, settings,
+                len(rows), vocab, token)
+    chosen: list[int] = token.tolist()
+    return chosen
 
 
 def _choose(found: Scan, row: Row) -> int:
@@ -230,11 +257,6 @@ def _nucleus(x: Floats, weights: Doubles, target: float) -> NDArray[np.bool_]:
         before = upto[edge] - np.cumsum(weights[order][::-1])[::-1]
         taken[order] = before < target
     return taken
-
-
-def _changes(row: Row) -> bool:
-    """Whether another token than that of the largest logit may be chosen."""
-    return row.sampling.temperature > 0 or _adjusts(row)
 
 
 def _adjusts(row: Row) -> bool:

@@ -74,8 +74,7 @@ def scan(rows_NV: Tensor, temperatures: Sequence[float], *, which: Sequence[int]
     best, shape = torch.empty(count, dtype=torch.int64), (count, -(-vocab // BLOCK))
     peaks = torch.empty(shape) if peaks_NB is None else None
     sums = torch.empty(shape, dtype=torch.float64) if any(temperatures) else None
-    forbidden = masks and (ctypes.c_void_p * count)(*(None if one is None else one.ctypes.data for one in masks))
-    native.call("scan", rows_NV, None if which is None else torch.tensor(which), forbidden, peaks_NB,
+    native.call("scan", rows_NV, None if which is None else torch.tensor(which), addresses(masks or ()), peaks_NB,
                 torch.tensor(temperatures), count, vocab, best, peaks, sums)
     if peaks is not None:
         found: Iterable[Floats] = peaks.numpy()
@@ -85,6 +84,13 @@ def scan(rows_NV: Tensor, temperatures: Sequence[float], *, which: Sequence[int]
     totals = [None] * count if sums is None else [one if temperature > 0 else None for one, temperature
                                                   in zip(sums.numpy(), temperatures, strict=True)]
     return list(map(Scan, rows, best.tolist(), found, totals))
+
+
+def addresses(masks: Sequence[Mask | None]) -> ctypes.Array[ctypes.c_void_p] | None:
+    """Where the masks lie; None where there are none."""
+    if not any(mask is not None for mask in masks):
+        return None
+    return (ctypes.c_void_p * len(masks))(*(None if one is None else one.ctypes.data for one in masks))
 
 
 def _plain(row: Floats, temperature: float, mask: Mask | None) -> Scan:

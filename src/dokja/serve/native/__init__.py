@@ -66,13 +66,20 @@ class Router(ctypes.Structure):
                 ("scale", _F))
 
 
+class Settings(ctypes.Structure):
+    """How a row's token is chosen, as in choice.cpp."""
+
+    _fields_ = (*((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")), ("top_k", _I),
+                *((name, ctypes.c_uint64) for name in ("seed", "draw")))
+
+
 SIGNATURES: dict[str, tuple[type, ...]] = {
     "quantise": (_P, _I, _I, _I, _P, _P, _P, _N),
     "pack": (_P, _P, _P, _I, _I, _P, _P, _N),
     "large_pages": (_P, _I, _N),
     "packed_bytes": (_P, _P, _N),
     "linear": (_P, _P, _I, _I, _P, _I, _N),
-    "linear_peaks": (_P, _P, _I, _P, _P, _P, _N),
+    "linear_peaks": (_P, _P, _I) + (_P,) * 5 + (_N,),
     "mlp": (_P, _P, _I, _P, _I, _P, _N),
     "embed": (_P, _P, _I, _F, _P, _N),
     "route": (_P, _P, _I, _P, _P, _N),
@@ -82,12 +89,14 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "likeliest": (_P, _P, _I, _P, _P, _P, _N),
     "norm": (_P, _P, _I, _I, _P, _N),
     "layers": (_P, _I, _P, _I, _P, _P, _P, _P, _N),
+    "choose": (_P,) * 6 + (_I, _I, _P, _N),
     "scan": (_P,) * 5 + (_I, _I, _P, _P, _P, _N),
 }
 _HERE = Path(__file__).parent
-_HEADERS = (*(_HERE / name for name in ("pool.h", "packed.h", "dot.h", "amx.h", "linear.h", "attention.h", "paged.h")),
+_HEADERS = (*(_HERE / name for name in ("pool.h", "packed.h", "dot.h", "amx.h", "logits.h", "linear.h", "attention.h",
+                                        "paged.h")),
             MODELS / "simd.h", MODELS / "norm.h")
-_SOURCES = ("linear.cpp", "experts.cpp", "attention.cpp", "layer.cpp", "quantise.cpp", "sampling.cpp")
+_SOURCES = ("linear.cpp", "experts.cpp", "attention.cpp", "layer.cpp", "quantise.cpp", "sampling.cpp", "choice.cpp")
 KERNELS = KernelSet(_HERE, _SOURCES, _HEADERS, SIGNATURES, "serving")
 
 

@@ -64,10 +64,9 @@ extern "C" int dokja_linear(const Matrix* m, const float* x, int64_t ldx, int64_
   return 0;
 }
 
-// With the largest of each REACH outputs of each row, and the place of the largest of all.
 extern "C" int dokja_linear_peaks(const Matrix* m, const float* x, int64_t count, float* out, float* peaks,
-                                  int64_t* best, int threads) {
-  linear_peaks(*m, x, count, out, peaks, best, threads);
+                                  int64_t* best, const float* sharpness, float* mass, int threads) {
+  linear_peaks(*m, x, count, out, peaks, best, sharpness, mass, threads);
   return 0;
 }
 

@@ -2,11 +2,11 @@
 #pragma once
 
 #include "amx.h"
+#include "logits.h"
 
 namespace dokja {
 
 constexpr int64_t BLOCK = 128;  // rows at once, so that they stay in a near cache while the weights stream past
-constexpr int64_t REACH = 256;  // outputs whose largest is told; BLOCK of engine/scan.py
 // Another thread gets a share of that many bytes of weights or of floats if it is awake, and is woken for WAKE times as
 // many: a sleeping thread comes tens of microseconds later.
 constexpr int64_t SMALL = 1 << 15, FEW = 1 << 12, WAKE = 32;
@@ -94,49 +94,11 @@ inline void linear(const Matrix& m, const float* x, int64_t ldx, int64_t count, 
   }
 }
 
-// Copies n <= REACH floats to memory that is not read soon, and finds the largest.
-inline float pass_on(const float* from, int64_t n, float* to) {
-  Vec largest = splat(-INFINITY);
-#ifdef DOKJA_VNNI
-  for (int64_t i = 0; i < n; i += PANEL) {
-    const int lanes = (int)std::min<int64_t>(PANEL, n - i);
-    const __mmask16 mask = (__mmask16)((1u << lanes) - 1);
-    const __m512 v = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), mask, from + i);
-    put(to + i, lanes, v, true);
-    largest = max(largest, (Vec)v);
-  }
-#else
-  alignas(64) float last[W];
-  for (int64_t i = 0; i < n; i += W) {
-    const int64_t lanes = std::min<int64_t>(W, n - i);
-    std::fill(last, last + W, -INFINITY);
-    std::memcpy(last, from + i, lanes * 4);
-    std::memcpy(to + i, last, lanes * 4);
-    largest = max(largest, load(last));
-  }
-#endif
-  return max(largest);
-}
-
-// The first place of the largest of x, of whose blocks of REACH `peak` has the largest.
-inline int64_t place_of_largest(const float* x, const float* peak, int64_t n) {
-  const int64_t blocks = ceil_div(n, REACH);
-  float largest = -INFINITY;
-  int64_t block = 0;
-  for (int64_t b = 0; b < blocks; b++)
-    if (peak[b] > largest) {
-      largest = peak[b];
-      block = b;
-    }
-  int64_t best = block * REACH;
-  while (best + 1 < std::min(n, (block + 1) * REACH) && x[best] != largest) best++;
-  return best;
-}
-
-// The same, the largest of each REACH outputs of each row, peaks [count, ceil(outputs / REACH)], looked for while they are
-// near, since logits of many rows fit no cache, and the place of the largest of all, best [count].
+// The same with, for each row, the largest of each REACH outputs, peaks [count, ceil(outputs / REACH)], the place of the
+// largest of all, best [count], and where sharpness > 0, mass [count, ceil(outputs / REACH)], the sums over REACH outputs
+// of exp((x - their largest) * sharpness): looked for while they are near, since logits of many rows fit no cache.
 inline void linear_peaks(const Matrix& m, const float* x, int64_t count, float* out, float* peaks, int64_t* best,
-                         int threads) {
+                         const float* sharpness, float* mass, int threads) {
   const int64_t blocks = ceil_div(m.outputs, REACH);
   large_pages(out, count * m.outputs * 4);
   for (int64_t i = 0; i < count; i += BLOCK) {
@@ -148,8 +110,12 @@ inline void linear_peaks(const Matrix& m, const float* x, int64_t count, float* 
         const int64_t first = b * REACH, held = std::min(REACH, m.outputs - first);
         const Matrix part{m.panel(first / m.wide()), m.bias ? m.bias + first : nullptr, held, m.inputs, m.kind};
         panels(part, 0, part.panels(), in, near, REACH);
-        for (int64_t r = 0; r < n; r++)
-          peaks[(i + r) * blocks + b] = pass_on(near + r * REACH, held, out + (i + r) * m.outputs + first);
+        for (int64_t r = 0; r < n; r++) {
+          const int64_t row = i + r, at = row * blocks + b;
+          peaks[at] = pass_on(near + r * REACH, held, out + row * m.outputs + first);
+          if (sharpness && sharpness[row] > 0)
+            mass[at] = block_mass(near + r * REACH, held, 0, peaks[at], sharpness[row]);
+        }
       }
 #ifdef DOKJA_VNNI
       _mm_sfence();

@@ -3,20 +3,6 @@
 
 using namespace dokja;
 
-// x becomes -inf at every i whose bit i % 8 of byte i / 8 is 0.
-static void forbid(float* x, const uint8_t* mask, int64_t n) {
-  static const auto* table = [] {  // for each byte, 8 floats to take the minimum with
-    static float made[256][8];
-    for (int byte = 0; byte < 256; byte++)
-      for (int i = 0; i < 8; i++) made[byte][i] = byte >> i & 1 ? INFINITY : -INFINITY;
-    return made;
-  }();
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int j = 0; j < 8; j++) x[i + j] = x[i + j] < table[mask[i / 8]][j] ? x[i + j] : table[mask[i / 8]][j];
-  for (; i < n; i++) x[i] = mask[i / 8] >> i % 8 & 1 ? x[i] : -INFINITY;
-}
-
 // For each of `count` rows: best, the first place of its largest; peaks[b], the largest of block b; and, where
 // temperature > 0, sums[b], the block's share of sum exp((x - largest) / temperature). which: the rows' numbers, all in
 // their order where it is null. A mask forbids before all else. known: of every row, the peaks, where they are known and
@@ -25,38 +11,20 @@ static void forbid(float* x, const uint8_t* mask, int64_t n) {
 extern "C" int dokja_scan(float* rows, const int64_t* which, const uint8_t* const* masks, const float* known,
                           const float* temperature, int64_t count, int64_t vocab, int64_t* best, float* peaks,
                           double* sums, int threads) {
-  constexpr int64_t BLOCK = REACH;
-  const int64_t blocks = ceil_div(vocab, BLOCK);
+  const int64_t blocks = ceil_div(vocab, REACH);
   bool long_enough = !known;  // to be worth waking threads for: where peaks are known, a greedy row is not
   for (int64_t n = 0; n < count; n++) long_enough |= temperature[n] > 0;
   share(count, threads, long_enough, [&](int64_t from, int64_t to) {
     for (int64_t n = from; n < to; n++) {
       const int64_t row = which ? which[n] : n;
       float* x = rows + row * vocab;
-      if (masks && masks[n]) forbid(x, masks[n], vocab);
-      float last[BLOCK];  // the last block, filled up
-      if (!known || temperature[n] > 0) {
-        std::fill(last, last + BLOCK, -INFINITY);
-        std::copy(x + (blocks - 1) * BLOCK, x + vocab, last);
-      }
-      for (int64_t b = 0; b < blocks && !known; b++) {
-        const float* p = b + 1 < blocks ? x + b * BLOCK : last;
-        Vec m = load(p);
-        for (int64_t i = W; i < BLOCK; i += W) m = max(m, load(p + i));
-        peaks[n * blocks + b] = max(m);
-      }
+      if (!known) find_peaks(x, masks ? masks[n] : nullptr, vocab, peaks + n * blocks);
       const float* peak = known ? known + row * blocks : peaks + n * blocks;
       best[n] = place_of_largest(x, peak, vocab);
       if (!(temperature[n] > 0)) continue;
       const float largest = *std::max_element(peak, peak + blocks);
-      const float sharpness = 1.0f / temperature[n];
-      for (int64_t b = 0; b < blocks; b++) {
-        const float* p = b + 1 < blocks ? x + b * BLOCK : last;
-        Vec s[4] = {};
-        for (int64_t i = 0; i < BLOCK; i += 4 * W)
-          for (int j = 0; j < 4; j++) s[j] += exp((load(p + i + j * W) - largest) * sharpness);
-        sums[n * blocks + b] = sum((s[0] + s[1]) + (s[2] + s[3]));
-      }
+      for (int64_t b = 0; b < blocks; b++)
+        sums[n * blocks + b] = block_mass(x, vocab, b, largest, 1.0f / temperature[n]);
     }
   });
   return 0;
