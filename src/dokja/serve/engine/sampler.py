@@ -4,14 +4,15 @@ Rows are independent: each one's arithmetic is the same, bit for bit, whatever o
 inverse of the cumulative distribution, over ids in ascending order, at a uniform number that a counter-based
 generator (Philox: Salmon et al. 2011) makes of (seed, n) alone, so that it depends on no earlier draw.
 
-Nothing sorts a whole vocabulary unless it must: one pass over the logits (`scan.py`) says which few blocks hold every
-candidate of top_k, top_p or min_p, and which one a draw falls into.
+With kernels (native/choice.cpp) nothing sorts a whole vocabulary: the head tells the largest logit and the mass of each
+block of 256, and only blocks that matter are looked into.
 
 Shape letters: N rows, V vocabulary.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import threading
 from collections.abc import Sequence
@@ -19,16 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import native
-from .scan import BLOCK, Doubles, Floats, Ints, Mask, Scan, addresses, scan
+from .scan import Floats, Ints, Mask, Scan, scan
 from .types import SamplingParams, TokenLogprob
 
-# For top_p, tokens from the FIRST-largest block peak up are looked at, then those FURTHER nats below, and so on.
-FIRST, FURTHER, NOTHING = 64, 2.0, 100.0  # exp(-NOTHING) is no mass at all
-SORTED = 4096  # candidates that are put in order as they are; of more, only those that decide
 COLDEST = 1e-30  # a lower temperature is no positive float32; this one is greedy already
 
 
@@ -118,20 +115,22 @@ def sample(logits: Logits, rows: Sequence[Row]) -> list[Choice]:
             tokens[i] = token
     for i, token in zip(left, _chosen(logits._replace(rows=x_NV), [rows[i] for i in left], left), strict=True):
         tokens[i] = token
-    raw = zip(asked, scan(x_NV, [1.0] * len(asked), which=asked, peaks_NB=logits.peaks), strict=True)
+    raw = zip(asked, scan(x_NV, which=asked, peaks_NB=logits.peaks), strict=True)
     entries = {i: _logprob(found, tokens[i], rows[i].sampling.logprobs or 0) for i, found in raw}
     return [Choice(token, entries.get(i)) for i, token in enumerate(tokens)]
 
 
 def mass_heat(row: Row, vocab: int) -> float:
     """The temperature at which `Logits.mass` helps to choose a row's token, 0 where it does not."""
-    return 0.0 if _adjusts(row) else _heat(row.sampling, vocab)
+    its = row.sampling
+    few = 0 < its.top_k < vocab or (its.min_p > 0 and its.top_p >= 1)
+    return 0.0 if its.temperature <= 0 or few or _adjusts(row) else max(its.temperature, COLDEST)
 
 
 def logprobs(logits_NV: Tensor, tokens: Sequence[int], top: int, peaks_NB: Tensor | None = None,
              ) -> list[TokenLogprob]:
     """Log-probabilities of given tokens, a row each, with the `top` likeliest: prompt_logprobs."""
-    scans = scan(_contiguous(logits_NV), [1.0] * len(tokens), peaks_NB=peaks_NB)
+    scans = scan(_contiguous(logits_NV), peaks_NB=peaks_NB)
     return [_logprob(found, token, top) for found, token in zip(scans, tokens, strict=True)]
 
 
@@ -156,107 +155,53 @@ def _room(rows: int, vocab: int) -> Tensor:
     return held[:rows]
 
 
-def _heat(its: SamplingParams, vocab: int) -> float:
-    """The temperature at which a row's mass must be known, 0 where it need not."""
-    if its.temperature <= 0 or 0 < its.top_k < vocab or (its.min_p > 0 and its.top_p >= 1):
-        return 0.0
-    return max(its.temperature, COLDEST)
-
-
 def _chosen(logits: Logits, rows: Sequence[Row], which: Sequence[int]) -> list[int]:
     """Tokens for the rows of logits that are numbered `which`."""
     vocab, masks = logits.rows.shape[1], [row.mask for row in rows]
     if not rows:
         return []
     if native.library() is None:
-        heats = [_heat(row.sampling, vocab) for row in rows]
-        scans = scan(logits.rows, heats, which=which, masks=masks, peaks_NB=logits.peaks)
-        return [_choose(found, row) for found, row in zip(scans, rows, strict=True)]
+        return [_choose(logits.rows[i].numpy(), row) for i, row in zip(which, rows, strict=True)]
     settings = (native.Settings * len(rows))(*[native.Settings(
         max(its.temperature, COLDEST) if its.temperature > 0 else 0.0, its.top_p, its.min_p, its.top_k,
         its.seed % 2**64, row.draw) for row in rows for its in (row.sampling,)])
     token = torch.empty(len(rows), dtype=torch.int64)
-    native.call("choose", logits.rows, torch.tensor(which), addresses(masks), logits.peaks, logits.mass, settings,
+    native.call("choose", logits.rows, torch.tensor(which), _addresses(masks), logits.peaks, logits.mass, settings,
                 len(rows), vocab, token)
     chosen: list[int] = token.tolist()
     return chosen
 
 
-def _choose(found: Scan, row: Row) -> int:
+def _addresses(masks: Sequence[Mask | None]) -> ctypes.Array[ctypes.c_void_p] | None:
+    if not any(mask is not None for mask in masks):
+        return None
+    return (ctypes.c_void_p * len(masks))(*(None if one is None else one.ctypes.data for one in masks))
+
+
+def _choose(x_V: Floats, row: Row) -> int:
+    """The same for one row in numpy."""
     its = row.sampling
-    if its.temperature <= 0 or not math.isfinite(found.x[found.best]):
-        return found.best
-    temperature, at = max(its.temperature, COLDEST), uniform(its.seed, row.draw)
-    if found.sums is not None and not np.isfinite(found.sums.sum()):
-        return found.best  # the model gave no numbers
-    if 0 < its.top_k < len(found.x) or its.top_p < 1 or its.min_p > 0:
-        ids, weights = _kept(its, found, temperature)
-        return int(ids[_invert(np.cumsum(weights), at)])
-    assert found.sums is not None
-    upto = np.cumsum(found.sums)
-    block = _invert(upto, at)
-    part = found.x[block * BLOCK : (block + 1) * BLOCK].astype(np.float64)
-    within = np.cumsum(np.exp((part - found.peak) / temperature))
-    share = (at * upto[-1] - (upto[block - 1] if block else 0.0)) / within[-1]
-    return block * BLOCK + _invert(within, share)
-
-
-def _invert(cumulative: Doubles, at: float) -> int:
-    """The first place whose cumulative weight is over that share of the whole; never one without weight."""
-    place = int(np.searchsorted(cumulative, at * cumulative[-1], side="right"))
-    return min(place, int(np.searchsorted(cumulative, cumulative[-1])))
-
-
-def _kept(its: SamplingParams, found: Scan, temperature: float) -> tuple[Ints, Doubles]:
-    """Ids that top_k, top_p and min_p leave, ascending, and their weights relative to the likeliest."""
-    x, peak = found.x, found.peak
-
-    def weigh(ids: Ints) -> Doubles:
-        return np.exp((x[ids].astype(np.float64) - peak) / temperature)
-
-    if 0 < its.top_k < len(x):
-        ids = found.largest(its.top_k)
-        ids = np.sort(ids[np.argsort(-x[ids], kind="stable")[: its.top_k]])  # the lower id first among equals
-        weights = weigh(ids)
-        whole = float(weights.sum())
-    elif its.top_p < 1:
-        assert found.sums is not None
-        whole, least = float(found.sums.sum()), found.nth(min(FIRST, len(found.peaks)))
-        ids = found.at_least(least)
-        while (weights := weigh(ids)).sum() < its.top_p * whole and least > peak - NOTHING * temperature:
-            least = max(least, peak - NOTHING * temperature) - FURTHER * temperature
-            ids = found.at_least(least)
-    else:
-        # A little under the threshold, since the weights decide below.
-        lowest, whole = peak + temperature * float(np.log(its.min_p)), np.inf
-        ids = found.at_least(lowest - 1e-5 * max(abs(lowest), abs(peak)))
-        weights = weigh(ids)
-    alive = weights > 0
-    ids, weights = ids[alive], weights[alive]
+    if row.mask is not None:
+        x_V = np.where(np.unpackbits(row.mask, count=len(x_V), bitorder="little"), x_V, -np.inf)
+    best = int(x_V.argmax())
+    if its.temperature <= 0 or not math.isfinite(x_V[best]):
+        return best
+    weights = np.exp((x_V.astype(np.float64) - x_V[best]) / max(its.temperature, COLDEST))
+    if not math.isfinite(weights.sum()):
+        return best  # the model gave no numbers
     kept = weights >= its.min_p
-    if its.top_p < 1:
-        kept &= _nucleus(x[ids], weights, its.top_p * whole)
-    kept[int(x[ids].argmax())] = True
-    return ids[kept], weights[kept]
-
-
-def _nucleus(x: Floats, weights: Doubles, target: float) -> NDArray[np.bool_]:
-    """True for the largest of x, down to the one with which the sum of their weights reaches the target."""
-    if len(x) <= SORTED:
-        order = np.argsort(-x, kind="stable")
-        taken = np.empty(len(x), bool)
-        taken[order] = np.cumsum(weights[order]) - weights[order] < target
-        return taken
-    # Sums of as many slices, from the largest down: only the slice in which the target lies has to be looked into.
-    depth = ((x.max() - x).astype(np.float64) * ((SORTED - 1) / float(np.ptp(x) or 1.0))).astype(np.int64)
-    upto = np.cumsum(np.bincount(depth, weights, SORTED))
-    edge = int(np.searchsorted(upto, target))
-    taken, inside = depth < edge, np.flatnonzero(depth == edge)
-    if len(inside):
-        order = inside[np.argsort(-x[inside], kind="stable")]
-        before = upto[edge] - np.cumsum(weights[order][::-1])[::-1]
-        taken[order] = before < target
-    return taken
+    if 0 < its.top_k < len(x_V) or its.top_p < 1:
+        order = np.argsort(-x_V, kind="stable")
+        ordered = weights[order][: its.top_k or None]
+        upto = np.cumsum(ordered)
+        inside = upto - ordered < its.top_p * upto[-1] if its.top_p < 1 else np.full(len(upto), True)
+        kept[order[len(upto) :]] = False
+        kept[order[: len(upto)]] &= inside
+    kept[best] = True
+    upto = np.cumsum(np.where(kept, weights, 0.0))
+    # The first place whose cumulative weight is over that share of the whole; never one without weight.
+    place = int(np.searchsorted(upto, uniform(its.seed, row.draw) * upto[-1], side="right"))
+    return min(place, int(np.searchsorted(upto, upto[-1])))
 
 
 def _adjusts(row: Row) -> bool:
@@ -282,9 +227,6 @@ def _adjust(x_V: Floats, row: Row) -> None:
 
 def _logprob(found: Scan, token: int, top: int) -> TokenLogprob:
     """Log-probabilities of the model's own distribution."""
-    assert found.sums is not None
-    norm = found.peak + float(np.log(found.sums.sum()))
-    best = found.largest(top) if top else np.zeros(0, np.int64)
-    best = best[np.argsort(-found.x[best], kind="stable")][:top]
-    likeliest = tuple((int(i), float(found.x[i]) - norm) for i in best)
-    return TokenLogprob(token, float(found.x[token]) - norm, likeliest)
+    best = found.largest(top)
+    likeliest = tuple((int(i), float(found.x[i]) - found.norm) for i in best)
+    return TokenLogprob(token, float(found.x[token]) - found.norm, likeliest)

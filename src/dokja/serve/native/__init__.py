@@ -90,7 +90,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "norm": (_P, _P, _I, _I, _P, _N),
     "layers": (_P, _I, _P, _I, _P, _P, _P, _P, _N),
     "choose": (_P,) * 6 + (_I, _I, _P, _N),
-    "scan": (_P,) * 5 + (_I, _I, _P, _P, _P, _N),
+    "scan": (_P, _P, _P, _I, _I, _P, _P, _N),
 }
 _HERE = Path(__file__).parent
 _HEADERS = (*(_HERE / name for name in ("pool.h", "packed.h", "dot.h", "amx.h", "logits.h", "linear.h", "attention.h",

@@ -54,6 +54,20 @@ template <class F> int64_t invert(int64_t n, double target, F weight, double& be
   return found;
 }
 
+// x becomes -inf at every i whose bit i % 8 of byte i / 8 is 0.
+void forbid(float* x, const uint8_t* mask, int64_t n) {
+  static const auto* table = [] {  // for each byte, 8 floats to take the minimum with
+    static float made[256][8];
+    for (int byte = 0; byte < 256; byte++)
+      for (int i = 0; i < 8; i++) made[byte][i] = byte >> i & 1 ? INFINITY : -INFINITY;
+    return made;
+  }();
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8)
+    for (int j = 0; j < 8; j++) x[i + j] = x[i + j] < table[mask[i / 8]][j] ? x[i + j] : table[mask[i / 8]][j];
+  for (; i < n; i++) x[i] = mask[i / 8] >> i % 8 & 1 ? x[i] : -INFINITY;
+}
+
 // One row: weights relative to the likeliest token, in blocks of REACH, and only of blocks that matter.
 class Row {
  public:
@@ -215,6 +229,7 @@ class Row {
     // A number that top_k logits reach, near the one that comes last of them.
     const bool few = its_.top_k <= blocks_;
     std::vector<float> all(few ? peaks_ : x_, few ? peaks_ + blocks_ : x_ + vocab_);
+    std::replace_if(all.begin(), all.end(), [](float one) { return one != one; }, -INFINITY);  // no order has those
     std::nth_element(all.begin(), all.begin() + its_.top_k - 1, all.end(), std::greater<float>());
     const float low = all[its_.top_k - 1];
     weigh((peak_ - low) * sharpness_);
@@ -242,20 +257,23 @@ class Row {
 
 }  // namespace
 
-// A token for each of `count` rows; mass: of all rows, as dokja_linear_peaks tells it, or null; the other arguments as for
-// dokja_scan.
+// A token for each of `count` rows, numbered `which`. A mask forbids before all else. known, mass: of every row, what
+// dokja_linear_peaks tells, or null, as the first must be where there are masks. Every row is one thread's, so that
+// nothing depends on the others.
 extern "C" int dokja_choose(float* rows, const int64_t* which, const uint8_t* const* masks, const float* known,
                             const float* mass, const Settings* settings, int64_t count, int64_t vocab, int64_t* token,
                             int threads) {
   const int64_t blocks = ceil_div(vocab, REACH);
   share(count, threads, true, [&](int64_t from, int64_t to) {
     for (int64_t n = from; n < to; n++) {
-      const int64_t row = which ? which[n] : n;
-      float* x = rows + row * vocab;
-      if (!known) find_peaks(x, masks ? masks[n] : nullptr, vocab, keep<15>(blocks));
-      const float* peaks = known ? known + row * blocks : keep<15>(blocks);
+      float* x = rows + which[n] * vocab;
+      if (masks && masks[n]) forbid(x, masks[n], vocab);
+      if (!known) find_peaks(x, vocab, keep<15>(blocks));
+      const float* peaks = known ? known + which[n] * blocks : keep<15>(blocks);
       token[n] = place_of_largest(x, peaks, vocab);
-      if (settings[n].temperature > 0) token[n] = Row(x, peaks, mass ? mass + row * blocks : nullptr, vocab, settings[n], token[n]).token();
+      if (!(settings[n].temperature > 0)) continue;
+      const float* its = mass ? mass + which[n] * blocks : nullptr;
+      token[n] = Row(x, peaks, its, vocab, settings[n], token[n]).token();
     }
   });
   return 0;

@@ -46,20 +46,6 @@ inline int64_t place_of_largest(const float* x, const float* peak, int64_t n) {
   return best;
 }
 
-// x becomes -inf at every i whose bit i % 8 of byte i / 8 is 0.
-inline void forbid(float* x, const uint8_t* mask, int64_t n) {
-  static const auto* table = [] {  // for each byte, 8 floats to take the minimum with
-    static float made[256][8];
-    for (int byte = 0; byte < 256; byte++)
-      for (int i = 0; i < 8; i++) made[byte][i] = byte >> i & 1 ? INFINITY : -INFINITY;
-    return made;
-  }();
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int j = 0; j < 8; j++) x[i + j] = x[i + j] < table[mask[i / 8]][j] ? x[i + j] : table[mask[i / 8]][j];
-  for (; i < n; i++) x[i] = mask[i / 8] >> i % 8 & 1 ? x[i] : -INFINITY;
-}
-
 // f(vector) for each of a block, the last one filled up with -inf.
 template <class F> inline __attribute__((always_inline)) void in_block(const float* x, int64_t vocab, int64_t block, F f) {
   const int64_t first = block * REACH;
@@ -73,9 +59,8 @@ template <class F> inline __attribute__((always_inline)) void in_block(const flo
   for (int64_t i = 0; i < REACH; i += W) f(i / W, load(last + i));
 }
 
-// The largest of each block, after a mask, perhaps, forbade.
-inline void find_peaks(float* x, const uint8_t* mask, int64_t vocab, float* peaks) {
-  if (mask) forbid(x, mask, vocab);
+// The largest of each block.
+inline void find_peaks(const float* x, int64_t vocab, float* peaks) {
   for (int64_t b = 0; b < ceil_div(vocab, REACH); b++) {
     Vec m = splat(-INFINITY);
     in_block(x, vocab, b, [&](int64_t, Vec v) { m = max(m, v); });

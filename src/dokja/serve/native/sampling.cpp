@@ -1,30 +1,22 @@
-// What the sampler reads of whole rows of logits: where they are large, and how much mass lies where.
+// What is asked of rows of logits besides a token: the norm, and the likeliest with its probability.
 #include "linear.h"
 
 using namespace dokja;
 
-// For each of `count` rows: best, the first place of its largest; peaks[b], the largest of block b; and, where
-// temperature > 0, sums[b], the block's share of sum exp((x - largest) / temperature). which: the rows' numbers, all in
-// their order where it is null. A mask forbids before all else. known: of every row, the peaks, where they are known and
-// nothing is masked; peaks may be null then, and sums where no temperature is over 0. Every row is one thread's, so that
-// nothing depends on the others.
-extern "C" int dokja_scan(float* rows, const int64_t* which, const uint8_t* const* masks, const float* known,
-                          const float* temperature, int64_t count, int64_t vocab, int64_t* best, float* peaks,
-                          double* sums, int threads) {
+// For each of `count` rows, numbered `which`: log sum exp of it, and the largest of each block, unless known has them of
+// every row. Every row is one thread's, so that nothing depends on the others.
+extern "C" int dokja_scan(const float* rows, const int64_t* which, const float* known, int64_t count, int64_t vocab,
+                          float* peaks, double* norm, int threads) {
   const int64_t blocks = ceil_div(vocab, REACH);
-  bool long_enough = !known;  // to be worth waking threads for: where peaks are known, a greedy row is not
-  for (int64_t n = 0; n < count; n++) long_enough |= temperature[n] > 0;
-  share(count, threads, long_enough, [&](int64_t from, int64_t to) {
+  share(count, threads, true, [&](int64_t from, int64_t to) {
     for (int64_t n = from; n < to; n++) {
-      const int64_t row = which ? which[n] : n;
-      float* x = rows + row * vocab;
-      if (!known) find_peaks(x, masks ? masks[n] : nullptr, vocab, peaks + n * blocks);
-      const float* peak = known ? known + row * blocks : peaks + n * blocks;
-      best[n] = place_of_largest(x, peak, vocab);
-      if (!(temperature[n] > 0)) continue;
+      const float* x = rows + which[n] * vocab;
+      if (!known) find_peaks(x, vocab, peaks + n * blocks);
+      const float* peak = known ? known + which[n] * blocks : peaks + n * blocks;
       const float largest = *std::max_element(peak, peak + blocks);
-      for (int64_t b = 0; b < blocks; b++)
-        sums[n * blocks + b] = block_mass(x, vocab, b, largest, 1.0f / temperature[n]);
+      double mass = 0.0;
+      for (int64_t b = 0; b < blocks; b++) mass += block_mass(x, vocab, b, largest, 1.0f);
+      norm[n] = largest + std::log(mass);
     }
   });
   return 0;
