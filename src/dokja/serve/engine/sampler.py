@@ -97,27 +97,25 @@ class Choice(NamedTuple):
 
 def sample(logits: Logits, rows: Sequence[Row]) -> list[Choice]:
     """One token a row; the order of the steps is that of `SamplingParams`."""
-    tokens = list(logits.best) or [0] * len(rows)
-    left = [i for i, row in enumerate(rows) if not logits.best or row.sampling.temperature > 0 or _adjusts(row)]
+    tokens = dict(enumerate(logits.best))
+    adjusted = [i for i, row in enumerate(rows) if _adjusts(row)]
+    drawn = [i for i, row in enumerate(rows)
+             if i not in adjusted and (not logits.best or row.sampling.temperature > 0)]
     asked = [i for i, row in enumerate(rows) if row.sampling.logprobs is not None]
-    if not left and not asked:
-        return [Choice(token, None) for token in tokens]
+    if not (adjusted or drawn or asked):
+        return [Choice(token, None) for token in logits.best]
     x_NV = _contiguous(logits.rows)
-    adjusted = [i for i in left if _adjusts(rows[i])]
     if adjusted:
-        left = [i for i in left if i not in adjusted]
         own_AV = _room(len(adjusted), x_NV.shape[1])
         torch.index_select(x_NV, 0, torch.tensor(adjusted), out=own_AV)
         for x_V, i in zip(own_AV.numpy(), adjusted, strict=True):
             _adjust(x_V, rows[i])
         its = _chosen(Logits(own_AV), [rows[i] for i in adjusted], range(len(adjusted)))
-        for i, token in zip(adjusted, its, strict=True):
-            tokens[i] = token
-    for i, token in zip(left, _chosen(logits._replace(rows=x_NV), [rows[i] for i in left], left), strict=True):
-        tokens[i] = token
+        tokens |= zip(adjusted, its, strict=True)
+    tokens |= zip(drawn, _chosen(logits._replace(rows=x_NV), [rows[i] for i in drawn], drawn), strict=True)
     raw = zip(asked, scan(x_NV, which=asked, peaks_NB=logits.peaks), strict=True)
     entries = {i: _logprob(found, tokens[i], rows[i].sampling.logprobs or 0) for i, found in raw}
-    return [Choice(token, entries.get(i)) for i, token in enumerate(tokens)]
+    return [Choice(tokens[i], entries.get(i)) for i in range(len(rows))]
 
 
 def mass_heat(row: Row, vocab: int) -> float:

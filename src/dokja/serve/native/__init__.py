@@ -1,5 +1,4 @@
-"""Kernels in C++ for serving on CPU: packed int8, int4 and float32 weights, paged attention,
-the sampler's passes over logits.
+"""Kernels in C++ for serving on CPU: packed int8, int4 and float32 weights, paged attention, the sampler.
 
 Every row's result depends on that row alone, bit for bit. They are built as those for training are
 (`models/native/build.py`); `serve/weights.py` has the PyTorch path.
@@ -96,7 +95,7 @@ _HERE = Path(__file__).parent
 _HEADERS = (*(_HERE / name for name in ("pool.h", "packed.h", "dot.h", "amx.h", "logits.h", "linear.h", "attention.h",
                                         "paged.h")),
             MODELS / "simd.h", MODELS / "norm.h")
-_SOURCES = ("linear.cpp", "experts.cpp", "attention.cpp", "layer.cpp", "quantise.cpp", "sampling.cpp", "choice.cpp")
+_SOURCES = ("linear.cpp", "experts.cpp", "attention.cpp", "layer.cpp", "quantise.cpp", "logits.cpp", "choice.cpp")
 KERNELS = KernelSet(_HERE, _SOURCES, _HEADERS, SIGNATURES, "serving")
 
 

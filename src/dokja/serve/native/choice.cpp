@@ -22,11 +22,11 @@ struct Candidate {
 
 constexpr Candidate ALL{-INFINITY, -1.0f, INT64_MAX};  // comes behind all
 constexpr double NOTHING = 88.0, DEEPER = 8.0;         // exp(-NOTHING) is no mass
-constexpr double FEW = 1024.0;                         // candidates that are put in order
+constexpr double SORTED = 1024.0;                      // candidates that are put in order
 
 // The number in [0, 1) for a draw under a seed: Philox 4x64 with 10 rounds (Salmon et al. 2011), as numpy counts.
 double uniform(uint64_t seed, uint64_t draw) {
-  uint64_t c[4] = {draw + 1, draw == UINT64_MAX, 0, 0}, k[2] = {seed, 0};
+  uint64_t c[4] = {draw + 1, 0, 0, 0}, k[2] = {seed, 0};
   for (int round = 0; round < 10; round++) {
     const unsigned __int128 a = (unsigned __int128)0xD2E7470EE14C6C93u * c[0];
     const unsigned __int128 b = (unsigned __int128)0xCA5A826395121157u * c[2];
@@ -156,7 +156,8 @@ class Row {
       store(weight + i, left);
       total += left;
     }
-    for (int64_t i = 0; i < REACH && sum(alike) > 0; i++) {
+    const bool ties = sum(alike) > 0;
+    for (int64_t i = 0; ties && i < REACH; i++) {
       const int64_t id = b * REACH + i;
       if (weight[i] != last.weight || id >= vocab_ || !(last < Candidate{x_[id], weight[i], id})) continue;
       weight[i] = 0.0f;
@@ -187,36 +188,37 @@ class Row {
     // Weights of at least `high` fall short of the target, those of at least `low` do not: down until that is so, then
     // halving what lies between, in the logits, until few do.
     float low = 1.0f, high = 2.0f;
-    double over = 0.0;
-    std::pair<double, double> found;
+    double over = 0.0, between = 0.0;  // the mass of `high` and more, how many lie between
     for (double depth = DEEPER; ; depth += DEEPER) {
       weigh(depth);
       low = (float)std::exp(-depth);
-      found = tally(low, high);
-      if (found.first >= target || depth >= NOTHING) break;
+      const auto [mass, count] = tally(low, high);
+      between = count;
+      if (mass >= target || depth >= NOTHING) break;
       high = low;
-      over = found.first;
+      over = mass;
     }
-    while (found.second > FEW) {
+    while (between > SORTED) {
       const float middle = std::sqrt(low) * std::sqrt(high);
       if (!(middle > low && middle < high)) break;
-      const auto half = tally(middle, high);
-      if (half.first >= target) {
+      const auto [mass, count] = tally(middle, high);
+      if (mass >= target) {
         low = middle;
-        found = half;
+        between = count;
       } else {
         high = middle;
-        over = half.first;
-        found = tally(low, high);
+        over = mass;
+        between -= count;
       }
     }
-    std::vector<Candidate> between;
+    std::vector<Candidate> found;
     for (int64_t b = 0; b < blocks_; b++)
       for (int64_t i = b * REACH; top_[b] >= low && i < std::min(vocab_, (b + 1) * REACH); i++)
-        if (weight_[i] >= low && weight_[i] < high) between.push_back({x_[i], weight_[i], i});
-    return reaches(between, target - over);
+        if (weight_[i] >= low && weight_[i] < high) found.push_back({x_[i], weight_[i], i});
+    return reaches(found, target - over);
   }
 
+  // The same of some candidates.
   static Candidate reaches(std::vector<Candidate>& found, double target) {
     std::sort(found.begin(), found.end());
     double total = 0.0;
