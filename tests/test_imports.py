@@ -25,7 +25,9 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 EXTRAS = {"fastapi", "uvicorn", "nicegui", "httpx", "sqlalchemy", "psutil", "pyarrow", "zstandard", "transformers",
-          "pandas", "openai", "playwright", "gguf", "huggingface_hub"}
+          "pandas", "openai", "playwright", "gguf", "huggingface_hub", "kiwipiepy", "quicktok", "pydantic", "yaml",
+          "tensorboard", "trackio", "wandb",
+          "py3langid", "rensa", "resiliparse", "warcio", "hwpx", "datasets", "ray"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 
 from . import __version__
+from .build.command import app as build_app
+from .build.train import command as train_command
 from .errors import DokjaError
 from .models.report.command import app as models_app
 
@@ -23,8 +25,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
                        "Example: `dokja season play --minutes 20`")
 season_app = typer.Typer(no_args_is_help=True, help="Play a whole season: five architectures, one budget, one winner."
                                                     "\n\nExample: `dokja season play`")
-build_app = typer.Typer(no_args_is_help=True, help="What models are made from: text and exercises."
-                                                   "\n\nExample: `dokja build text --count 3`")
 judge_app = typer.Typer(no_args_is_help=True, help="Measure a trained model.\n\n"
                                                    "Example: `dokja judge text MODEL --text news.txt`")
 app.add_typer(season_app, name="season")
@@ -32,6 +32,13 @@ app.add_typer(build_app, name="build")
 app.add_typer(judge_app, name="judge")
 app.add_typer(models_app, name="models")
 
+def _engine_sampler() -> Any:
+    from .serve.rollout import EngineSampler
+
+    return EngineSampler()
+
+
+train_command.new_sampler = _engine_sampler
 _USAGE: Any = typer.BadParameter.__bases__[0]  # click's UsageError, whichever copy of click this typer has
 
 HOME = Path("seasons/pocket")
@@ -211,51 +218,6 @@ def serve(
     command.run(source, setup, host=host, port=port, api_keys=api_keys, rate_requests=rate_requests,
                 rate_tokens=rate_tokens, max_body=max_body, timeout=timeout, grace=grace, log_lines=log_json,
                 pages=pages, database=database)
-
-
-@build_app.command("text")
-def build_text(count: Annotated[int, typer.Option(help="How many documents.")] = 3,
-               seed: Annotated[int, typer.Option(help="Which endless text.")] = 1,
-               start: Annotated[int, typer.Option(help="The first document's number.")] = 0,
-               as_json: AsJson = False) -> None:
-    """Print documents of the built-in Korean text.
-
-    Example: `dokja build text --count 3 --seed 7`
-    """
-    from .build.korean import documents
-
-    for document in documents(seed, start, start + count):
-        if as_json:
-            turns = [{"role": turn.role, "content": turn.content} for turn in document.turns]
-            body: dict[str, Any] = {"text": document.text} if document.text else {"messages": turns}
-            print(json.dumps({"source": document.source, **body}, ensure_ascii=False))
-        else:
-            said = [f"{'질문' if turn.role == 'user' else '대답'}: {turn.content}" for turn in document.turns]
-            print(f"[{document.source}]\n{document.text or chr(10).join(said)}\n")
-
-
-@build_app.command("exercises")
-def build_exercises(skill: Annotated[str | None, typer.Option(help="One skill; all without it.")] = None,
-                    count: Annotated[int, typer.Option(help="How many of each skill.")] = 3,
-                    seed: Annotated[int, typer.Option(help="Which endless stream.")] = 1,
-                    evaluation: Annotated[bool, typer.Option("--evaluation", help="Evaluation problems.")] = False,
-                    as_json: AsJson = False) -> None:
-    """Print verifiable Korean exercises with their answers.
-
-    Example: `dokja build exercises --skill numbers --count 5`
-    """
-    from itertools import islice
-
-    from .build.exercises import SKILLS, exercises
-
-    if skill is not None and skill not in SKILLS:
-        raise DokjaError(f"unknown skill {skill!r}: choose from {', '.join(SKILLS)}")
-    for name in [skill] if skill else SKILLS:
-        for item in islice(exercises(name, "evaluation" if evaluation else "train", seed), count):
-            if as_json:
-                print(json.dumps({"skill": name, "prompt": item.prompt, "answer": item.answer}, ensure_ascii=False))
-            else:
-                print(f"{name}: {item.prompt} -> {item.answer}")
 
 
 @judge_app.command("votes")

@@ -83,9 +83,11 @@ def test_packing_stops_when_it_has_enough() -> None:
     assert len(pack([Weighted([1, END], [1, 1])], LENGTH, END, 10, enough=20).tokens) == 1
 
 
-def test_a_vocabulary_too_large_for_two_bytes_is_refused() -> None:
-    with pytest.raises(ValueError, match="two bytes"):
-        pack([], LENGTH, END, (1 << 16) + 1)
+def test_a_vocabulary_too_large_for_two_bytes_takes_four() -> None:
+    ids = [1 << 16, 5, END]
+    packed = pack([Weighted(ids, [1] * 3)], LENGTH, END, (1 << 16) + 1)
+    assert packed.tokens[0, : len(ids) + 1].tolist() == [END, *ids]
+    assert pack([], LENGTH, END, 1 << 16).tokens.dtype == np.uint16
 
 
 def sequences(rows: int) -> Sequences:

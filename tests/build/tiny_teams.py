@@ -6,7 +6,7 @@ import numpy as np
 
 from dokja.build.packing import Sequences
 from dokja.build.schedule import Schedule
-from dokja.build.train import TrainConfig, Trainer
+from dokja.build.train import NextToken, NextTokenConfig, TrainConfig, Trainer
 from dokja.models.families import FAMILIES
 from dokja.models.scaling import scaled
 from dokja.models.spec import ModelSpec
@@ -30,7 +30,8 @@ def tiny_data(seed: int = 0, count: int = 40) -> Sequences:
     return Sequences(tokens.astype(np.uint16), draws.integers(4, size=tokens.shape, dtype=np.uint8))
 
 
-def trainer(name: str, *, seed: int = 3, data: Sequences | None = None, **config: object) -> Trainer:
+def trainer(name: str, *, seed: int = 3, data: Sequences | None = None, loss: NextTokenConfig | None = None,
+            spec: ModelSpec | None = None, **config: object) -> Trainer:
     """A run of two stages of 6 and 10 steps."""
-    return Trainer(tiny_spec(name), data or tiny_data(), TrainConfig(seed=seed, batch=4, **config),  # type: ignore[arg-type]
-                   Schedule(ends=(6, 16), warmup=3))
+    return Trainer(spec or tiny_spec(name), NextToken(data or tiny_data(), loss or NextTokenConfig(batch=4), seed),
+                   TrainConfig(seed=seed, **config), Schedule(ends=(6, 16), warmup=3))  # type: ignore[arg-type]

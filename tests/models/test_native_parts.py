@@ -28,7 +28,8 @@ def _seeded() -> None:
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(("tokens", "active", "experts", "width", "hidden"), [
-    (1, 1, 1, 16, 8), (37, 2, 5, 24, 24), (64, 3, 40, 48, 16), (200, 2, 4, 128, 48), (200, 2, 4, 72, 40)])
+    (1, 1, 1, 16, 8), (37, 2, 5, 24, 24), (64, 3, 40, 48, 16), (200, 2, 4, 128, 48), (200, 2, 4, 72, 40),
+    (1000, 2, 3, 24, 16)])
 def test_experts(tokens: int, active: int, experts: int, width: int, hidden: int, shared: bool) -> None:
     x, weight = torch.randn(tokens, width), torch.rand(tokens, active)
     gate_up, down = torch.randn(experts, width, 2 * hidden) * 0.2, torch.randn(experts, hidden, width) * 0.2
@@ -44,6 +45,25 @@ def test_experts(tokens: int, active: int, experts: int, width: int, hidden: int
         return ops.experts(x, gate_up, down, expert, weight, load, further_NC=further)
 
     check(forward, x, gate_up, down, weight, *([torch.randn(tokens, width)] if shared else []))
+
+
+def test_a_favourite_expert_and_an_idle_one_give_the_same_bits_on_one_thread_and_on_two() -> None:
+    x, gate_up, down = torch.randn(700, 24), torch.randn(5, 24, 32) * 0.2, torch.randn(5, 16, 24) * 0.2
+    expert = torch.rand(700, 5).topk(2).indices
+    expert[expert == 4] = 0
+    weight, load = torch.rand(700, 2), expert.flatten().bincount(minlength=5)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            given = [tensor.clone().requires_grad_() for tensor in (x, gate_up, down, weight)]
+            out = ops.experts(given[0], given[1], given[2], expert, given[3], load)
+            out.square().sum().backward()
+            found.append([out, *(tensor.grad for tensor in given)])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+    assert not found[0][2][4].any()
 
 
 class Routed(nn.Module):
@@ -175,3 +195,24 @@ def test_joint_attention_refuses_shapes_that_do_not_fit() -> None:
     for total, heads, given in ((7, 2, tables), (8, 4, (tables[0][:3], tables[1])), (8, 8, None)):
         with pytest.raises(ValueError, match="joint_attention: the shapes"):
             native.joint_attention(torch.randn(1, 4, total, 8), given, heads, None, 1.0)
+
+
+@pytest.mark.usefixtures("_kernels")
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_z_loss_is_in_the_gradients_alone(scale: float) -> None:
+    """Against autograd of cross-entropy + z * logsumexp^2 (PaLM, section 5), ignored rows and shares included."""
+    draws = torch.Generator().manual_seed(5)
+    hidden, weight = torch.randn(20, 32, generator=draws), torch.randn(70, 32, generator=draws)
+    target = torch.randint(70, (20,), generator=draws)
+    target[3] = -100
+    share = torch.rand(20, generator=draws)
+    ours, reference = [(hidden.clone().requires_grad_(), weight.clone().requires_grad_()) for _ in range(2)]
+    value = ops.linear_cross_entropy(*ours, target, share, scale=scale, z_weight=0.01)
+    value.backward()
+    logits = scale * (reference[0] @ reference[1].T)
+    losses = torch.nn.functional.cross_entropy(logits, target, ignore_index=-100, reduction="none")
+    z = 0.01 * logits.logsumexp(-1).square() * (target != -100)
+    ((losses + z) * share).sum().backward()
+    torch.testing.assert_close(value.detach(), (losses * share).sum().detach(), rtol=1e-5, atol=1e-5)
+    for one, other in zip(ours, reference, strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-5)

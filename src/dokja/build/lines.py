@@ -27,7 +27,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     held: list[bytes] = []  # the beginning of a line whose end has not been read yet
     size = 0
     number = 0
-    for chunk in _chunks(path):
+    for chunk in chunks(path):
         first, *others = chunk.split(b"\n")
         held.append(first)
         size += len(first)
@@ -67,7 +67,8 @@ def unreadable(path: Path, error: OSError) -> DokjaError:
     return DokjaError(f"{path} cannot be read ({error.strerror or error}); check the disk or leave it out")
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def chunks(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, decompressed, piece by piece; raises DokjaError where they are damaged or end too early."""
     suffix = path.suffix.lower()
     try:
         if suffix == ".zst":

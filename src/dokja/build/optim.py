@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -22,7 +23,7 @@ def orthogonalise(update: Tensor, steps: int = 5) -> Tensor:
     Each step multiplies X by F = A I + B G + C G G with G = X X^T. G of the next step is F G F, so the steps need only
     the small square matrices, and X meets the product of all F once.
     """
-    x = update.float()
+    x = update.to(torch.promote_types(update.dtype, torch.float32))
     shape, tall = x.shape, x.shape[-2] > x.shape[-1]
     x = (x.mT if tall else x).flatten(0, -3) if x.ndim > 2 else (x.mT if tall else x)[None]
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
@@ -39,12 +40,46 @@ def orthogonalise(update: Tensor, steps: int = 5) -> Tensor:
     return x.reshape(shape)
 
 
+def local(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor that may be sharded (a DTensor); the same memory."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def orthogonal_step(update: Tensor, splits: tuple[int, ...], axis: int) -> Tensor:
+    """Muon's step for matrices [..., M, N] that hold several along an axis, at a learning rate of 1."""
+    if native.takes(update):
+        step = torch.zeros(update.shape)
+        same = step, update.contiguous(), torch.zeros(update.shape)  # a step from nothing, without momentum
+        native.muon(list(zip(*(x.split(splits, axis) if splits else (x,) for x in same), strict=True)), 0.0, -0.2, 1.0)
+        return step
+    parts = update.split(splits, axis) if splits else (update,)
+    steps = [orthogonalise(part) * (0.2 * max(part.shape[-2:]) ** 0.5) for part in parts]
+    return torch.cat(steps, axis) if splits else steps[0]
+
+
+@dataclass
+class Update:
+    """A parameter's update before it is orthogonalised: of a sharded one, `held` is what this process has of it."""
+
+    name: str
+    held: Tensor
+    splits: tuple[int, ...]
+    axis: int
+
+
+Exchange = Callable[[list[Update]], None]
+
+
 @dataclass(frozen=True)
 class OptimConfig:
     """Learning rates are at the peak of the schedule.
 
     muon_lr: RMS of one step's change of a matrix entry before 0.2 sqrt(max(M, N)) (Moonlight, arXiv 2502.16982,
     equation 4, which gives Muon the update size of AdamW). weight_decay is decoupled and times the learning rate.
+    base_width: the width at which the rates were found; at another one Muon's is times sqrt(base_width / width), since
+    its step has the spectral norm 0.2 sqrt(max(M, N)) and what a layer's output may move by does not grow with its
+    width (Yang et al. 2023, arXiv 2310.17813), and Adam's of head and routers times base_width / width (muP, arXiv
+    2203.03466, table 3). None takes the rates as they are.
     """
 
     muon_lr: float = 0.01
@@ -54,6 +89,7 @@ class OptimConfig:
     eps: float = 1e-10
     weight_decay: float = 0.05
     muon_experts: bool = True
+    base_width: int | None = None
 
 
 @dataclass
@@ -68,6 +104,11 @@ class _Slot:
     axis: int = 0
     state: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def held(self) -> Tensor:
+        """What this process has of the parameter."""
+        return local(self.parameter.detach())
+
 
 class MuonAdamW:
     """Muon on attention, feed-forward and expert matrices; AdamW on embedding, head, routers, norms, biases and sinks,
@@ -77,9 +118,12 @@ class MuonAdamW:
     is divided by their muP multiplier, so that a step changes the function as much as without one.
     """
 
-    def __init__(self, model: Decoder, config: OptimConfig) -> None:
-        self.config = config
+    def __init__(self, model: Decoder, config: OptimConfig, exchange: Exchange | None = None) -> None:
+        """exchange: for sharded parameters, what replaces updates by the same parts of whole matrices' steps."""
+        self.config, self.exchange = config, exchange
         self.steps = 0
+        relative = config.base_width / model.spec.width if config.base_width else 1.0
+        self._muon_lr = config.muon_lr * relative**0.5
         shapes: dict[int, tuple[tuple[int, ...], int]] = {}
         experts: set[int] = set()
         for module in model.modules():
@@ -99,28 +143,29 @@ class MuonAdamW:
                 splits, axis = shapes.get(id(parameter), ((), 0))
                 self.muon.append(_Slot(name, parameter, decay=True, splits=splits, axis=axis))
             else:
-                scale = {"embedding.weight": 1 / model.spec.embedding_scale,
-                         "head.weight": 1 / model.spec.logit_scale}.get(name, 1.0)
+                reads = 1.0 if not table or name == "embedding.weight" else relative
+                scale = reads * {"embedding.weight": 1 / model.spec.embedding_scale,
+                                 "head.weight": 1 / model.spec.logit_scale}.get(name, 1.0)
                 self.adam.append(_Slot(name, parameter, scale=scale, decay=table))
         for slot in self.muon:
-            slot.state = {"momentum": torch.zeros_like(slot.parameter)}
+            slot.state = {"momentum": torch.zeros_like(slot.held)}
         for slot in self.adam:
-            slot.state = {"first": torch.zeros_like(slot.parameter), "second": torch.zeros_like(slot.parameter)}
+            slot.state = {"first": torch.zeros_like(slot.held), "second": torch.zeros_like(slot.held)}
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Apply the gradients at `rate` times the peak learning rates, and forget them."""
         self.steps += 1
         config = self.config
-        self._muon_step(rate * config.muon_lr)
-        live = [slot for slot in self.adam if slot.parameter.grad is not None]
+        self._muon_step(rate * self._muon_lr)
+        live = [slot for slot in self.adam if slot.parameter.grad is not None and slot.held.numel()]
         # The native fused kernel: one pass over parameter, gradient and both moments.
         for decay in (False, True):
             for scale in sorted({slot.scale for slot in live if slot.decay is decay}):
                 group = [slot for slot in live if slot.decay is decay and slot.scale == scale]
-                gradients = [slot.parameter.grad for slot in group if slot.parameter.grad is not None]
+                gradients = [local(slot.parameter.grad) for slot in group if slot.parameter.grad is not None]
                 torch._fused_adamw_(
-                    [slot.parameter for slot in group], gradients,
+                    [slot.held for slot in group], gradients,
                     [slot.state["first"] for slot in group], [slot.state["second"] for slot in group], [],
                     [torch.tensor(float(self.steps)) for _ in group], amsgrad=False,
                     lr=rate * config.adam_lr * scale, beta1=config.betas[0], beta2=config.betas[1],
@@ -133,6 +178,9 @@ class MuonAdamW:
         """One native call for all matrices, or PyTorch for all of one shape together: a pocket model has hundreds."""
         momentum, decay = self.config.momentum, 1 - lr * self.config.weight_decay
         live = [(slot, slot.parameter.grad) for slot in self.muon if slot.parameter.grad is not None]
+        if self.exchange is not None:
+            self._sharded_step(live, self.exchange, lr)
+            return
         if live and all(native.takes(slot.parameter, gradient) for slot, gradient in live):
             views: list[tuple[Tensor, Tensor, Tensor]] = []
             for slot, gradient in live:
@@ -157,6 +205,17 @@ class MuonAdamW:
             orthogonal = orthogonalise(torch.cat([part for part, _ in pairs]))
             for (_, target), step in zip(pairs, orthogonal.split([len(part) for part, _ in pairs]), strict=True):
                 target.add_(step.view(target.shape), alpha=-lr * size)
+
+    def _sharded_step(self, live: list[tuple[_Slot, Tensor]], exchange: Exchange, lr: float) -> None:
+        """Momentum and weights where they are; only updates travel."""
+        momentum, updates = self.config.momentum, []
+        for slot, gradient in live:
+            held = local(gradient)
+            slot.state["momentum"].lerp_(held, 1 - momentum)
+            updates.append(Update(slot.name, held.lerp_(slot.state["momentum"], momentum), slot.splits, slot.axis))
+        exchange(updates)
+        for (slot, _), update in zip(live, updates, strict=True):
+            slot.held.mul_(1 - lr * self.config.weight_decay).add_(update.held, alpha=-lr)
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Everything but the step count, by name: the tensors themselves, to be stored or written over."""

@@ -37,19 +37,22 @@ class Weighted:
         return [weight > 0 for weight in self.weights]
 
 
-def encode(codec: Codec, documents: Iterable[Document], *, answer_weight: int = 1) -> Iterator[Weighted]:
+def encode(codec: Codec, documents: Iterable[Document], *, answer_weight: int = 1,
+           answers_only: bool = False) -> Iterator[Weighted]:
     """Token ids of each document. All of a text counts once; of an exercise the answer counts `answer_weight` times,
-    since it is a few tokens and all that is asked for, and the question once."""
+    since it is a few tokens and all that is asked for, and the question once. answers_only: of conversations and
+    exercises nothing but answers counts, as in fine-tuning."""
     batch: list[Document] = []
     for document in documents:
         batch.append(document)
         if len(batch) == _BATCH:
-            yield from _encode_batch(codec, batch, answer_weight)
+            yield from _encode_batch(codec, batch, answer_weight, answers_only)
             batch = []
-    yield from _encode_batch(codec, batch, answer_weight)
+    yield from _encode_batch(codec, batch, answer_weight, answers_only)
 
 
-def _encode_batch(codec: Codec, batch: Sequence[Document], answer_weight: int) -> Iterator[Weighted]:
+def _encode_batch(codec: Codec, batch: Sequence[Document], answer_weight: int,
+                  answers_only: bool) -> Iterator[Weighted]:
     pieces = [piece for document in batch for piece in ([document.text] if document.text
                                                         else [turn.content for turn in document.turns])]
     ids = iter(codec.encode_batch(pieces))
@@ -59,8 +62,8 @@ def _encode_batch(codec: Codec, batch: Sequence[Document], answer_weight: int) -
             yield Weighted(encoded.ids, [1] * len(encoded.ids))
             continue
         turns = [(turn.role, next(ids)) for turn in document.turns]
-        encoded = codec.conversation(turns, answers_only=document.exercise)
-        high, low = (answer_weight, 1) if document.exercise else (1, 0)
+        encoded = codec.conversation(turns, answers_only=document.exercise or answers_only)
+        high, low = (answer_weight, 0 if answers_only else 1) if document.exercise else (1, 0)
         yield Weighted(encoded.ids, [high if counts else low for counts in encoded.counted])
 
 
@@ -68,7 +71,7 @@ def _encode_batch(codec: Codec, batch: Sequence[Document], answer_weight: int) -
 class Sequences:
     """Packed sequences: tokens [S, length + 1] and, for each, how much predicting it counts."""
 
-    tokens: NDArray[np.uint16]
+    tokens: NDArray[np.uint16 | np.uint32]
     weights: NDArray[np.uint8]
 
     def save(self, path: Path) -> None:
@@ -93,6 +96,10 @@ class Sequences:
         for index in range(start, start + size):
             epoch, place = divmod(index, count)
             rows.append(_permutation(seed, epoch, count)[place])
+        return self.rows(rows)
+
+    def rows(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of the sequences with these numbers."""
         tokens = torch.from_numpy(self.tokens[rows].astype(np.int64))
         weights = torch.from_numpy(self.weights[rows].astype(np.float32))[:, 1:]
         return tokens[:, :-1], tokens[:, 1:].masked_fill(weights == 0, IGNORED), weights
@@ -115,8 +122,6 @@ def pack(encoded: Iterable[Weighted], length: int, end_of_text: int, vocab: int,
 
     enough: stop once that many sequences are full; None packs everything.
     """
-    if vocab > 1 << 16:
-        raise ValueError(f"a vocabulary of {vocab} does not fit the two bytes of a packed token")
     done: list[tuple[list[int], list[int]]] = []
     open_bins: list[tuple[list[int], list[int]]] = []
     for document in encoded:
@@ -137,7 +142,7 @@ def pack(encoded: Iterable[Weighted], length: int, end_of_text: int, vocab: int,
                     fullest = max(range(len(open_bins)), key=lambda i: len(open_bins[i][0]))
                     done.append(open_bins.pop(fullest))
     done += open_bins
-    tokens = np.full((len(done), length + 1), end_of_text, dtype=np.uint16)
+    tokens = np.full((len(done), length + 1), end_of_text, dtype=np.uint16 if vocab <= 1 << 16 else np.uint32)
     marks = np.zeros((len(done), length + 1), dtype=np.uint8)
     for row, (ids, weights) in enumerate(done):
         tokens[row, : len(ids)] = ids

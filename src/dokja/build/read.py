@@ -96,7 +96,7 @@ class Texts:
             if empty:
                 self._skip(source, "empty text")
             return
-        for row in _json_rows(path) if kind == ".jsonl" else _parquet_rows(path):
+        for row in rows_of_json(path) if kind == ".jsonl" else rows_of_parquet(path):
             made = _from_row(source, row)
             if isinstance(made, str):
                 self._skip(source, made)
@@ -146,9 +146,13 @@ def _sections(path: Path) -> Iterator[str]:
     yield "\n".join(held)
 
 
-def _json_rows(path: Path) -> Iterator[Any]:
+def rows_of_json(path: Path, part: int = 0, parts: int = 1, block: int = 64) -> Iterator[Any]:
+    """The rows of a .jsonl file, or every `parts`-th block of lines of them from the `part`-th on.
+
+    Raises DokjaError for a line that is not JSON.
+    """
     for number, line in lines(path):
-        if not line.strip():
+        if (number - 1) // block % parts != part or not line.strip():
             continue
         try:
             yield json.loads(line)
@@ -157,7 +161,12 @@ def _json_rows(path: Path) -> Iterator[Any]:
             raise DokjaError(f"{path}:{number} is not JSON ({what}); write one JSON object a line") from None
 
 
-def _parquet_rows(path: Path) -> Iterator[Any]:
+def rows_of_parquet(path: Path, wanted: Sequence[str] = ("text", "messages"), part: int = 0,
+                    parts: int = 1) -> Iterator[Any]:
+    """The rows of a Parquet file in the wanted columns, or of every `parts`-th row group from the `part`-th on.
+
+    Raises DokjaError for a file that is damaged or has none of the columns.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
@@ -167,13 +176,15 @@ def _parquet_rows(path: Path) -> Iterator[Any]:
     try:
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             names = file.schema_arrow.names
-            columns = [name for name in ("text", "messages") if name in names]
+            columns = [name for name in wanted if name in names]
             if not columns:
                 raise DokjaError(
-                    f"{path} has no column text or messages (it has {', '.join(names)}); rename the one with the text"
+                    f"{path} has no column {' or '.join(wanted)} (it has {', '.join(names)}); rename the one with the "
+                    "text"
                 )
+            groups = range(part, file.num_row_groups, parts)
             # Small batches: a batch is held in memory as Arrow and as Python objects at once.
-            for batch in file.iter_batches(batch_size=256, columns=columns, use_threads=False):
+            for batch in file.iter_batches(batch_size=256, columns=columns, use_threads=False, row_groups=groups):
                 yield from batch.to_pylist()
                 number += len(batch)
     except UnicodeDecodeError:
@@ -193,7 +204,7 @@ def _from_row(source: str, row: Any) -> Document | str:
         return "row is not an object"
     messages, text = row.get("messages"), row.get("text")
     if messages is not None:
-        turns = _turns(messages)
+        turns = turns_of(messages)
         return turns if isinstance(turns, str) else Document(source, turns=turns)
     if text is None:
         return "no text or messages"
@@ -205,7 +216,8 @@ def _from_row(source: str, row: Any) -> Document | str:
     return Document(source, text) if _encodable(text) else "half a surrogate pair"
 
 
-def _turns(messages: Any) -> tuple[Turn, ...] | str:
+def turns_of(messages: Any) -> tuple[Turn, ...] | str:
+    """The turns of a row's messages, ending with an answer, or the reason why there are none."""
     if not isinstance(messages, list):
         return "messages is not a list"
     roles: tuple[Role, Role] = ("user", "assistant")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -12,12 +14,15 @@ class Schedule:
 
     ends: the step after the last of each stage. warmup: steps from zero, at the start of the run; a later stage climbs
     back over a quarter of them. decay: the share of a stage that falls linearly to `floor` times the peak.
+    shape: "linear" falls from the warm-up to the end of a stage, "cosine" likewise along half a wave, "constant" stays;
+    decay is of "wsd" alone.
     """
 
     ends: Sequence[int]
     warmup: int = 10
     decay: float = 0.4
     floor: float = 0.05
+    shape: Literal["wsd", "linear", "cosine", "constant"] = "wsd"
 
     def rate(self, step: int) -> float:
         """The factor on the peak learning rate at `step` (0 is the first)."""
@@ -31,5 +36,9 @@ class Schedule:
         length = end - begin
         climb = self.warmup if begin == 0 else max(1, self.warmup // 4)
         rising = (step - begin + 1) / climb
-        falling = self.floor + (1 - self.floor) * (end - step) / max(1.0, self.decay * length)
-        return min(1.0, rising, falling)
+        if self.shape == "constant":
+            return min(1.0, rising)
+        left = (end - step) / max(1.0, (self.decay if self.shape == "wsd" else 1.0) * length)
+        if self.shape == "cosine":
+            left = (1 - math.cos(math.pi * min(1.0, left))) / 2
+        return min(1.0, rising, self.floor + (1 - self.floor) * left)

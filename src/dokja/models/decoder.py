@@ -116,28 +116,30 @@ class Decoder(nn.Module):
         logits = self.head(state_BTC)
         return logits if self.spec.logit_scale == 1.0 else logits * self.spec.logit_scale
 
-    def losses(self, ids_BT: Tensor, target_BT: Tensor, share_BT: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+    def losses(self, ids_BT: Tensor, target_BT: Tensor, share_BT: Tensor | None = None, *,
+               z_weight: float = 0.0) -> tuple[Tensor, list[Tensor]]:
         """Mean cross-entropy in nats of the next token, and of each MTP layer's further token.
 
         target_BT: the token after each of ids, -100 where it does not count; share_BT: how much each of them counts in
-        the mean, the same without it.
+        the mean, the same without it. z_weight: see `ops.linear_cross_entropy`.
         """
         hidden = self.norm(self.hidden(ids_BT))
-        main = self._loss(hidden, target_BT, share_BT)
+        main = self._loss(hidden, target_BT, share_BT, z_weight)
         further = []
         for depth, layer in enumerate(self.mtp, start=1):
             # State t joins the token at t + depth and predicts the one after it; the last `depth` places have none.
             hidden = layer(hidden[:, :-1], self.embed(ids_BT[:, depth:]))
-            further.append(self._loss(hidden, target_BT[:, depth:], None if share_BT is None else share_BT[:, depth:]))
+            share = None if share_BT is None else share_BT[:, depth:]
+            further.append(self._loss(hidden, target_BT[:, depth:], share, z_weight))
         return main, further
 
-    def _loss(self, hidden_BTC: Tensor, target_BT: Tensor, share_BT: Tensor | None) -> Tensor:
+    def _loss(self, hidden_BTC: Tensor, target_BT: Tensor, share_BT: Tensor | None, z_weight: float) -> Tensor:
         """Mean cross-entropy of normalised states through the head, without ever holding all logits."""
         counts = (target_BT != -100).float()
         share = counts if share_BT is None else counts * share_BT
         total = ops.linear_cross_entropy(hidden_BTC.flatten(0, 1), self.head.weight, target_BT.flatten(),
                                          None if share_BT is None else share.flatten(), scale=self.spec.logit_scale,
-                                         bias_V=self.head.bias)
+                                         bias_V=self.head.bias, z_weight=z_weight)
         return total / share.sum().clamp(min=1)
 
     def embed(self, ids_BT: Tensor) -> Tensor:

@@ -165,10 +165,21 @@ def attention_chosen(q_BTHD: Tensor, k_BSHD: Tensor, v_BSHD: Tensor, chosen_BTS:
     return F.scaled_dot_product_attention(q, k, v, attn_mask=chosen_BTS[:, None], scale=scale).transpose(1, 2)
 
 
-def grouped_linear(x_ND: Tensor, weight_EDF: Tensor, counts: list[int]) -> Tensor:
-    """x @ weight[e] for rows sorted by expert: the first counts[0] rows belong to expert 0, and so on; [N, F]."""
-    ends = torch.tensor(counts, device=x_ND.device).cumsum(0).to(torch.int32)
+def grouped_linear(x_ND: Tensor, weight_EDF: Tensor, load_E: Tensor) -> Tensor:
+    """x @ weight[e] for rows sorted by expert: the first load[0] rows belong to expert 0, and so on; [N, F]."""
+    if torch.is_autocast_enabled(x_ND.device.type):  # which does not know this product
+        dtype = torch.get_autocast_dtype(x_ND.device.type)
+        x_ND, weight_EDF = x_ND.to(dtype), weight_EDF.to(dtype)
+    ends = load_E.cumsum(0).to(torch.int32)
+    if torch.compiler.is_compiling() and weight_EDF.dtype is not torch.bfloat16:
+        return _grouped_mm(x_ND, weight_EDF, ends)
     return F.grouped_mm(x_ND, weight_EDF, offs=ends)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _grouped_mm(x_ND: Tensor, weight_EDF: Tensor, ends_E: Tensor) -> Tensor:
+    """Outside of torch.compile, which knows this product in bfloat16 alone."""
+    return F.grouped_mm(x_ND, weight_EDF, offs=ends_E)
 
 
 def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tensor, weight_NA: Tensor,
@@ -183,26 +194,30 @@ def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tens
         return native.experts(x_NC, gate_up_ECF, down_EFC, expert_NA, weight_NA, further_NC)
     order = expert_NA.flatten().argsort(stable=True)
     token = order // expert_NA.shape[1]
-    counts = load_E.tolist()
     expert = expert_NA.flatten()[order]
-    gate_up = grouped_linear(x_NC[token], gate_up_ECF, counts)
+    gate_up = grouped_linear(x_NC[token], gate_up_ECF, load_E)
     hidden = activate(gate_up if gate_up_bias_EF is None else gate_up + gate_up_bias_EF[expert], activation)
-    out = grouped_linear(hidden, down_EFC, counts)
+    out = grouped_linear(hidden, down_EFC, load_E)
     out = (out if down_bias_EC is None else out + down_bias_EC[expert]) * weight_NA.flatten()[order, None].to(out.dtype)
-    mixed = torch.zeros_like(x_NC).index_add(0, token, out)
+    mixed = torch.zeros_like(x_NC).index_add(0, token, out.to(x_NC.dtype))
     return mixed if further_NC is None else mixed + further_NC
 
 
 def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor, share_N: Tensor | None = None, *,
-                         scale: float = 1.0, bias_V: Tensor | None = None) -> Tensor:
+                         scale: float = 1.0, bias_V: Tensor | None = None, z_weight: float = 0.0) -> Tensor:
     """Sum of -log p(target) in nats under the logits scale * (hidden @ weight.T + bias), which need not exist all at
     once.
 
     Targets of -100 do not count; share_N: what each row's loss is multiplied by, 1 without it.
+    z_weight: the gradients are also those of z_weight * logsumexp(logits)^2 (PaLM, arXiv 2204.02311, section 5), which
+    the value leaves out.
     """
     if bias_V is None and native.takes(hidden_NC, weight_VC):
-        return native.linear_cross_entropy(hidden_NC, weight_VC, target_N, scale, share_N)
+        return native.linear_cross_entropy(hidden_NC, weight_VC, target_N, scale, share_N, z_weight)
     logits = F.linear(hidden_NC, weight_VC, bias_V)
-    losses = F.cross_entropy((logits if scale == 1.0 else logits * scale).float(), target_N, ignore_index=-100,
-                             reduction="none")
+    logits = (logits if scale == 1.0 else logits * scale).float()
+    losses = F.cross_entropy(logits, target_N, ignore_index=-100, reduction="none")
+    if z_weight:
+        z = z_weight * logits.logsumexp(-1).square() * (target_N != -100)
+        losses = losses + (z - z.detach())
     return (losses if share_N is None else losses * share_N).sum()

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..errors import DokjaError
 from .cost import parameters
 from .spec import MLP, Attention, FeedForward, Layer, Llama3, Mixer, ModelSpec, Rope, Skip, Yarn
 
@@ -164,3 +165,30 @@ def _step(value: float, step: int) -> int:
 
 def _short(total: int) -> str:
     return f"{total / 1e9:.3g}b" if total >= 1e9 else f"{total / 1e6:.3g}m"
+
+
+def extended(spec: ModelSpec, factor: float, window: int | None = None) -> ModelSpec:
+    """The same weights' architecture for contexts `factor` times as long, by YaRN (arXiv 2309.00071).
+
+    Positions are stretched in layers that see everything; a layer with a window never sees farther than in training
+    and keeps its own. window: the new window of those, None keeps it. A factor adds to one that is there already.
+    """
+    if factor < 1:
+        raise DokjaError(f"a context cannot be extended {factor:g} times: give a factor of 1 or more")
+
+    def stretch(layer: Layer) -> Layer:
+        mixer = layer.mixer
+        if mixer.window is not None:
+            return replace(layer, mixer=replace(mixer, window=window or mixer.window))
+        rope = mixer.rope
+        if rope is None or factor == 1:
+            return layer
+        if rope.scaling is not None and not isinstance(rope.scaling, Yarn):
+            raise DokjaError(f"{spec.name} extends its context by {type(rope.scaling).__name__} already, which YaRN "
+                             "cannot be added to")
+        scaling = (replace(rope.scaling, factor=rope.scaling.factor * factor) if rope.scaling
+                   else Yarn(factor, spec.context))
+        return replace(layer, mixer=replace(mixer, rope=replace(rope, scaling=scaling)))
+
+    return replace(spec, context=int(spec.context * factor), layers=tuple(map(stretch, spec.layers)),
+                   mtp=tuple(map(stretch, spec.mtp)))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..build.machine import gemm_rate
 from ..errors import DokjaError
 from ..models.cost import training_flops_per_token
 from ..models.families import family
@@ -103,29 +103,3 @@ def make_plan(rules: Rules, *, seed: int, texts: tuple[str, ...], workers: int, 
     wanted = flops / cheapest * BYTES_PER_TOKEN * (1 - rules.exercise_share)
     return Plan(**{**draft.to_dict(), "texts": texts, "train_bytes": int(min(max(wanted, 1e6), 1e9)),
                    "heldout_bytes": int(min(max(wanted / 20, 60e3), 300e3))})
-
-
-def gemm_rate(threads: int, seconds: float = 1.5) -> float:
-    """FLOPs a second of an fp32 1024 x 1024 matrix product on that many threads, down to a half octave.
-
-    The fastest tenth counts, and the steps are coarse, so that two seasons on one machine plan the same although
-    something else runs for a moment.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-        for _ in range(3):
-            a @ b
-        times: list[float] = []
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            start = time.perf_counter()
-            a @ b
-            times.append(time.perf_counter() - start)
-        fastest = sorted(times)[len(times) // 10]
-        return float(2 ** (math.floor(2 * math.log2(2 * 1024**3 / fastest)) / 2))
-    finally:
-        torch.set_num_threads(before)

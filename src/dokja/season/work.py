@@ -28,7 +28,7 @@ from ..build.packing import Sequences, encode, interleave, pack
 from ..build.schedule import Schedule
 from ..build.seeds import named_seed
 from ..build.tokenizer import train_tokenizer
-from ..build.train import Step, TrainConfig, Trainer
+from ..build.train import Checkpoints, NextToken, NextTokenConfig, Step, TrainConfig, Trainer
 from ..errors import DokjaError
 from ..judge.baselines import NGram, xz_bits_per_byte
 from ..judge.exact import answer_all
@@ -111,14 +111,12 @@ def train(season: Season, name: str, spec: dict[str, Any], ends: list[int], unti
     """Train from the team's checkpoint, or from random weights, up to step `until` or until asked to stop."""
     folder = season.team(name)
     trainer = _trainer(season, name, ModelSpec.from_dict(spec), ends)
-    checkpoint = folder / "run.safetensors"
-    curve: list[list[float]] = []
-    seconds = 0.0
-    if checkpoint.exists():
-        extra = trainer.restore(checkpoint)
-        curve, seconds = extra["curve"], extra["seconds"]
+    checkpoints = _checkpoints(folder)
+    extra = checkpoints.restore(trainer) or {"curve": [], "seconds": 0.0, "recent": []}
+    curve: list[list[float]] = extra["curve"]
+    recent: list[float] = extra["recent"]
+    seconds: float = extra["seconds"]
     every = max(1, ends[-1] // (CURVE_POINTS * len(ends)))
-    recent: list[float] = list(extra["recent"]) if checkpoint.exists() else []
     began = said = time.monotonic()
 
     while trainer.step_index < until and not _stop.is_set():
@@ -133,14 +131,14 @@ def train(season: Season, name: str, spec: dict[str, Any], ends: list[int], unti
             _messages.put((name, done.step, done.loss, seconds + now - began))
     seconds += time.monotonic() - began
     with _disk(folder):
-        trainer.save(checkpoint, {"curve": curve, "seconds": seconds, "recent": recent})
+        checkpoints.save(trainer, {"curve": curve, "seconds": seconds, "recent": recent})
     return {"step": trainer.step_index, "seconds": seconds, "curve": curve}
 
 
 def judge(season: Season, name: str, spec: dict[str, Any], ends: list[int], stage: int) -> dict[str, Any]:
     """Score the team's model as its stage left it, and write it as a model folder."""
     trainer = _trainer(season, name, ModelSpec.from_dict(spec), ends)
-    trainer.restore(season.team(name) / "run.safetensors")
+    _checkpoints(season.team(name)).restore(trainer)
     model = trainer.model.eval()
     chosen = family(name)
     codec = Codec.load(season.team(name) / "tokenizer.json", chosen.chat)
@@ -159,10 +157,9 @@ def judge(season: Season, name: str, spec: dict[str, Any], ends: list[int], stag
     openings = _openings(heldout)
     written = generate(model, [[codec.end_of_text, *codec.encode(opening)] for opening in openings], options)
     samples = [[opening, codec.decode(ids)] for opening, ids in zip(openings, written, strict=True)]
-    steps = trainer.step_index
     card = {
         "family": name, "team": chosen.title, "company": chosen.company, "season": season.rules.name, "stage": stage,
-        "seed": season.plan.seed, "tokens": steps * trainer.tokens_per_step, "flops": steps * trainer.flops_per_step,
+        "seed": season.plan.seed, "tokens": trainer.tokens, "flops": trainer.flops,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "notice": "A published architecture at pocket size, trained from random weights in a Dokja season; "
                   "not the company's model.",
@@ -201,8 +198,15 @@ def _with_exercises(season: Season, texts: Any) -> Any:
 
 
 def _trainer(season: Season, name: str, spec: ModelSpec, ends: list[int]) -> Trainer:
-    config = TrainConfig(seed=named_seed(season.plan.seed, name), batch=season.plan.batch(spec))
-    return Trainer(spec, Sequences.load(season.team(name) / "sequences.npz"), config, Schedule(ends))
+    seed = named_seed(season.plan.seed, name)
+    data = Sequences.load(season.team(name) / "sequences.npz")
+    objective = NextToken(data, NextTokenConfig(batch=season.plan.batch(spec)), seed)
+    return Trainer(spec, objective, TrainConfig(seed=seed), Schedule(ends))
+
+
+def _checkpoints(team: Path) -> Checkpoints:
+    """A stage's judge reads what its last segment left: one is enough, and the next step is waited for by nobody."""
+    return Checkpoints(team / "checkpoints", keep=1, asynchronous=False)
 
 
 def _openings(heldout: Sequence[Document]) -> list[str]:
@@ -225,7 +229,8 @@ class _disk:  # noqa: N801 (used as a statement)
         full = (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "os error 28" in str(error)
         if full:
             for draft in self.where.rglob("*.draft"):
-                draft.unlink(missing_ok=True)
+                if draft.is_file():
+                    draft.unlink(missing_ok=True)
             raise DokjaError(f"no space left on the disk of {self.where}: free some and run the same command again, "
                              "the season goes on from its last checkpoint") from error
 

@@ -16,11 +16,12 @@ from .build import library
 from .functions import gated_mlp, gated_mlp_takes, linear_cross_entropy, muon, rms_norm, rotate, swiglu
 from .join import join
 from .latent import Latent, latent, latent_takes
+from .memory import keep_pages
 from .mixture import experts, experts_take, router, router_takes
 
 __all__ = ["Latent", "attention", "attention_takes", "experts", "experts_take", "gated_mlp", "gated_mlp_takes",
-           "join", "joint_attention", "latent", "latent_takes", "linear_cross_entropy", "muon", "off", "rms_norm",
-           "rotate", "router", "router_takes", "swiglu", "takes"]
+           "join", "joint_attention", "keep_pages", "latent", "latent_takes", "linear_cross_entropy", "muon", "off",
+           "rms_norm", "rotate", "router", "router_takes", "swiglu", "takes"]
 
 _off = False
 

@@ -145,7 +145,7 @@ SIGNATURES: dict[str, tuple[type, ...]] = {
     "swiglu": (_P, _I, _I, _P, _N),
     "swiglu_backward": (_P, _P, _I, _I, _P, _N),
     "rotate": (_P, _I, _I, _I, _I, _I, _I, _I, _P, _P, _I, _N, _N, _F, _P, _I, _N),
-    "cross_entropy": (_P, _P, _P, _P, _P, _F, _N, _P, _P, _P, _N),
+    "cross_entropy": (_P, _P, _P, _P, _P, _F, _F, _N, _P, _P, _P, _N),
     "attention": (_P, _F, _P, _P, _P, _P, _P, _P, _N),
     "attention_backward": (_P, _F) + (_P,) * 11 + (_N,),
     "latent": (_P,) * 8 + (_N,),

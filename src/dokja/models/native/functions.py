@@ -126,15 +126,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, share: Tensor | None, scale: float,
-                learning: bool) -> Tensor:
+                z_weight: float, learning: bool) -> Tensor:
         kept = [hidden.contiguous(), weight.contiguous(), target.contiguous()]
         shares = None if share is None else share.contiguous()
         (rows, width), vocab = hidden.shape, weight.shape[0]
         loss = torch.empty(rows)
         dhidden = torch.empty(hidden.shape if learning else 0)
         dweight = torch.zeros((vocab + -vocab % 8, width + -width % 16) if learning else (0, 0))
-        call("cross_entropy", (ctypes.c_int64 * 3)(rows, vocab, width), *kept, shares, scale, learning, loss, dhidden,
-             dweight)
+        call("cross_entropy", (ctypes.c_int64 * 3)(rows, vocab, width), *kept, shares, scale, z_weight, learning, loss,
+             dhidden, dweight)
         ctx.save_for_backward(dhidden, dweight[:vocab, :width])
         return loss.sum() if shares is None else (loss * shares).sum()
 
@@ -142,7 +142,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         dhidden, dweight = ctx.saved_tensors
-        return dhidden * grad, dweight * grad, None, None, None, None
+        return dhidden * grad, dweight * grad, None, None, None, None, None
 
 
 def gated_mlp_takes(x: Tensor, down_CF: Tensor) -> bool:
@@ -197,12 +197,12 @@ def rotate(x_BTHD: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tenso
 
 
 def linear_cross_entropy(hidden_NC: Tensor, weight_VC: Tensor, target_N: Tensor, scale: float,
-                         share_N: Tensor | None = None) -> Tensor:
-    """Sum of -log softmax(scale * hidden @ weight.T)[target], each row times its share."""
+                         share_N: Tensor | None = None, z_weight: float = 0.0) -> Tensor:
+    """Sum of -log softmax(scale * hidden @ weight.T)[target], each row times its share; z_weight as in `ops`."""
     fits = target_N.shape == hidden_NC.shape[:1] and hidden_NC.shape[1] == weight_VC.shape[1]
     match("linear_cross_entropy", fits and target_N.dtype is torch.int64)
     learning = torch.is_grad_enabled() and (hidden_NC.requires_grad or weight_VC.requires_grad)
-    arguments = (hidden_NC, weight_VC, target_N, share_N, scale, learning)
+    arguments = (hidden_NC, weight_VC, target_N, share_N, scale, z_weight, learning)
     return _LinearCrossEntropy.apply(*arguments)  # type: ignore[no-untyped-call]
 
 

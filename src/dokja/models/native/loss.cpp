@@ -28,7 +28,7 @@ struct Input {
   const float *hidden, *weight;
   const int64_t* target;
   const float* share;  // may be null
-  float scale;
+  float scale, z;  // z: weight of the squared log of the denominator, in the gradient alone
 };
 
 // Rows first .. first + count - 1, and what is known of them.
@@ -96,6 +96,7 @@ struct Block {
 
   // The loss of each row, and the factors that make gradients of the exponentials.
   void sum_up(float* loss) {
+    float spread[W];  // what the probabilities are multiplied by
     for (int64_t i = 0; i < lanes; i += W) {
       Vec top = load(stats + i), total = {};
       for (int64_t p = 1; p < s.parts(); p++) top = max(top, load(stats + p * 2 * ROWS_AT_ONCE + i));
@@ -104,9 +105,11 @@ struct Block {
       for (int64_t j = i; j < i + W; j++) {
         const bool counts = j < count && in.target[first + j] != IGNORED;
         pull[j] = counts ? in.scale * (in.share ? in.share[first + j] : 1.0f) : 0.0f;
-        if (j < count) loss[first + j] = counts ? top[j - i] + std::log(total[j - i]) - picked[j] : 0.0f;
+        const float denominator = top[j - i] + std::log(total[j - i]);
+        if (j < count) loss[first + j] = counts ? denominator - picked[j] : 0.0f;
+        spread[j - i] = pull[j] * (1 + 2 * in.z * denominator);
       }
-      const Vec factor = load(pull + i) / total;
+      const Vec factor = load(spread) / total;
       for (int64_t p = 0; p < s.parts(); p++) {
         float* at = stats + p * 2 * ROWS_AT_ONCE + i;
         store(at, exp(load(at) - top) * factor);
@@ -160,14 +163,14 @@ struct Block {
 extern "C" {
 
 // Row i's loss is -log softmax(scale * hidden[i] @ weight.T)[target[i]], 0 where the target is IGNORED; the gradients
-// are those of the losses' sum, each row's times its share. shape: rows, vocab, width. hidden, dhidden: [rows, width];
+// are those of the losses' sum, each with z times its denominator's logarithm squared, each row's times its share. shape: rows, vocab, width. hidden, dhidden: [rows, width];
 // weight: [vocab, width]; dweight: zeros, [vocab rounded up to 8, width rounded up to 16]. Without `learning` no
 // gradient is touched. Returns 1 when a target is outside of the vocabulary (then nothing is computed).
 int dokja_cross_entropy(const int64_t* shape, const float* hidden, const float* weight, const int64_t* target,
-                        const float* share, float scale, int learning, float* loss, float* dhidden, float* dweight,
+                        const float* share, float scale, float z, int learning, float* loss, float* dhidden, float* dweight,
                         int threads) {
   const Shape s = {shape[0], shape[1], shape[2]};
-  const Input in = {hidden, weight, target, share, scale};
+  const Input in = {hidden, weight, target, share, scale, z};
   for (int64_t row = 0; row < s.rows; row++)
     if (target[row] != IGNORED && (target[row] < 0 || target[row] >= s.vocab)) return 1;
   const int64_t tall = round_up(s.width, ROWS) * ROWS_AT_ONCE, workers = std::min<int64_t>(threads, s.parts());
