@@ -23,7 +23,7 @@ from dokja.build.read import Texts
 from dokja.build.sample import CONVERSATION, PASSAGE, Sampler
 from dokja.errors import DokjaError
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "corpus"
+SHARED = Path(__file__).parents[3].parent / "shared" / "corpus"
 SYLLABLES = [chr(0xAC00 + 97 * i) for i in range(100)]
 BUDGETS = {"train_bytes": 200_000, "heldout_bytes": 20_000, "seed": 7, "description": "시험"}
 
@@ -233,7 +233,7 @@ def test_order_of_documents_and_hash_seed_do_not_matter(tmp_path: Path) -> None:
     assert files(build_corpus(iter(documents), tmp_path / "b", **BUDGETS)) == first
     assert files(build_corpus(documents, tmp_path / "b", **{**BUDGETS, "seed": 8})) != first
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from test_corpus import *;"
+        "import sys; sys.path.insert(0, sys.argv[1]); from test_sampled import *;"
         "build_corpus(library(600, 3000) + library(50, 3000), Path(sys.argv[2]), **BUDGETS)"
     )
     for hash_seed in ("1", "2"):
@@ -358,7 +358,7 @@ def test_a_process_killed_at_any_moment_leaves_no_false_corpus(tmp_path: Path, m
     out = tmp_path / "c"
     earlier = build_corpus(library(300, 1500), out, **BUDGETS)
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import os, signal; from test_corpus import *\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); import os, signal; from test_sampled import *\n"
         "moment = int(sys.argv[3]); replace, sync, calls = os.replace, os.fsync, []\n"
         "def killing(*a):\n"
         "    calls.append(a)\n"
