@@ -1,4 +1,4 @@
-"""Byte-level BPE, trained from scratch for each team."""
+"""A small byte-level BPE, trained from scratch for each team of a season in seconds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from itertools import chain
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from ..models.codec import END_OF_TEXT, Codec
-from ..models.families import ChatFormat
-from .document import Document
+from ...models.codec import END_OF_TEXT, Codec
+from ...models.families import ChatFormat
+from ..document import Document
 
 # A word is a run of letters with the space before it; digits stand alone, so that 325 is always 3, 2, 5 and place
 # value can be learnt; Hangul compatibility jamo stand alone too, because exercises take syllables apart.
@@ -37,17 +37,17 @@ def train_tokenizer(documents: Iterable[Document], vocab: int, chat: ChatFormat,
         vocab_size=vocab, special_tokens=[END_OF_TEXT, *chat.special], show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    texts = chain(_first(documents, max_bytes), ("\n".join(text) for text in spelled), _roles(chat) * _ROLES)
+    texts = chain(_first(documents, max_bytes), ("\n".join(text) for text in spelled), role_words(chat))
     tokenizer.train_from_iterator(texts, trainer)
     return Codec(tokenizer, chat)
 
 
-def _roles(chat: ChatFormat) -> list[str]:
-    """The words that the turn markers hold beside special tokens: user and assistant, where they are no tokens."""
+def role_words(chat: ChatFormat) -> list[str]:
+    """The words that the turn markers hold beside special tokens (user and assistant), as often as they are trained."""
     text = f"{chat.user} {chat.assistant}"
     for marker in chat.special:
         text = text.replace(marker, " ")
-    return text.split()
+    return text.split() * _ROLES
 
 
 def _first(documents: Iterable[Document], max_bytes: int) -> Iterator[str]:
