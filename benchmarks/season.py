@@ -23,7 +23,7 @@ import torch
 
 from dokja.build.packing import Sequences
 from dokja.build.schedule import Schedule
-from dokja.build.train import TrainConfig, Trainer
+from dokja.build.train import NextToken, NextTokenConfig, TrainConfig, Trainer
 from dokja.models.families import family
 from dokja.models.spec import ModelSpec, MoE
 from dokja.season.command import read_summary
@@ -57,8 +57,9 @@ def share_of_gemm(home: str, name: str, plan: Plan, spec: dict[str, Any], ready:
     """Training FLOPs a second over matrix-product FLOPs a second, taken in turn on the same thread, one a round."""
     torch.set_num_threads(plan.threads)
     its = ModelSpec.from_dict(spec)
-    trainer = Trainer(its, Sequences.load(Path(home) / "teams" / name / "sequences.npz"),
-                      TrainConfig(seed=1, batch=plan.batch(its)), Schedule([10_000]))
+    data = Sequences.load(Path(home) / "teams" / name / "sequences.npz")
+    objective = NextToken(data, NextTokenConfig(batch=plan.batch(its)), seed=1)
+    trainer = Trainer(its, objective, TrainConfig(seed=1), Schedule([10_000]))
     a, b, out = torch.randn(1024, 1024), torch.randn(1024, 1024), torch.empty(1024, 1024)
     trainer.step()
     ready.wait()
@@ -73,7 +74,7 @@ def share_of_gemm(home: str, name: str, plan: Plan, spec: dict[str, Any], ready:
         while time.perf_counter() - start < SLICE:
             trainer.step()
             steps += 1
-        shares.append(steps * trainer.flops_per_step / (time.perf_counter() - start) / gemm)
+        shares.append(steps * objective.batch(trainer.model, 0).flops / (time.perf_counter() - start) / gemm)
     return shares
 
 

@@ -26,7 +26,7 @@ from dokja.build.korean import documents
 from dokja.build.packing import encode, pack
 from dokja.build.schedule import Schedule
 from dokja.build.tokenizer import train_tokenizer
-from dokja.build.train import Step, TrainConfig, Trainer
+from dokja.build.train import NextToken, NextTokenConfig, Step, TrainConfig, Trainer
 from dokja.models.families import family
 from dokja.models.folder import load_folder, save_folder
 from dokja.models.model import Model
@@ -98,7 +98,8 @@ def _train(folder: Path, name: str) -> None:
     spec = scaled(chosen.spec, SIZE, context=CONTEXT, vocab=codec.vocab)
     spec = replace(spec, layers=(*spec.layers[:4], *spec.layers[4:8] * (PERIODS - 1)))  # three local, one global each
     sequences = pack(encode(codec, _texts(TRAINED)), CONTEXT, codec.end_of_text, codec.vocab, enough=STEPS * BATCH)
-    trainer = Trainer(spec, sequences, TrainConfig(seed=1, batch=BATCH, mtp_weight=MTP_WEIGHT), Schedule([STEPS]))
+    objective = NextToken(sequences, NextTokenConfig(batch=BATCH, mtp_weight=MTP_WEIGHT), seed=1)
+    trainer = Trainer(spec, objective, TrainConfig(seed=1), Schedule([STEPS]))
 
     def report(step: Step) -> None:
         if step.step % 100 == 0:
