@@ -69,15 +69,16 @@ def test_stages_are_followed_and_tokens_are_those_of_the_shards(corpus: Path, tm
     held = {name: shards.tokens(name)[0][0] for name in shards.sources}
     sequences = material.source.batch(3, 0, 420)[0].numpy()
 
-    def source_of(row: np.ndarray) -> str:
+    def sources_of(row: np.ndarray) -> set[str]:
+        """One of them as a rule; both where two documents of the built-in text share 32 tokens."""
         windows = {name: np.lib.stride_tricks.sliding_window_view(ids, 32) for name, ids in held.items()}
-        return next(name for name, all_of in windows.items() if (all_of == row).all(-1).any())
+        return {name for name, all_of in windows.items() if (all_of == row).all(-1).any()}
 
-    names = [source_of(row) for row in sequences[:60]]
-    assert set(names[:20]) == {"stories"}
-    assert 26 <= names[20:].count("notices") <= 34
+    found = [sources_of(row) for row in sequences[:60]]
+    assert all("stories" in sources for sources in found[:20]) and found[:20].count({"stories"}) > 10
+    assert 24 <= found[20:].count({"notices"}) <= 30 and 6 <= found[20:].count({"stories"}) <= 10
     only = prepare(recipe_of(corpus, "data.stage=broad"), tmp_path)
-    assert {source_of(row) for row in only.source.batch(3, 0, 30)[0].numpy()} == {"stories"}
+    assert all("stories" in sources_of(row) for row in only.source.batch(3, 0, 30)[0].numpy())
 
 
 def test_held_out_bits_are_those_of_the_held_out_text(corpus: Path, tmp_path: Path) -> None:
