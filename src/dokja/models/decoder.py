@@ -14,6 +14,7 @@ from .attention import build_mixer
 from .cache import Cache, LayerCache, MixerCache
 from .ffn import build_ffn
 from .norm import build_norm, join
+from .places import Places, separate
 from .spec import Layer, ModelSpec
 
 
@@ -107,6 +108,11 @@ class Decoder(nn.Module):
             x_BTC = layer(x_BTC, cache[i] if cache is not None else None, position_BT)
         return x_BTC
 
+    def states(self, places: Places) -> Tensor:
+        """What the head reads at each place, [N, C]."""
+        states: Tensor = self.norm(self.hidden(places.ids, [places] * len(self.layers), places.position))
+        return states[0]
+
     def logits(self, hidden_BTC: Tensor) -> Tensor:
         """Logits of the trunk's states."""
         return self.read(self.norm(hidden_BTC))
@@ -116,19 +122,30 @@ class Decoder(nn.Module):
         logits = self.head(state_BTC)
         return logits if self.spec.logit_scale == 1.0 else logits * self.spec.logit_scale
 
-    def losses(self, ids_BT: Tensor, target_BT: Tensor, share_BT: Tensor | None = None, *,
-               z_weight: float = 0.0) -> tuple[Tensor, list[Tensor]]:
+    def losses(self, ids_BT: Tensor, target_BT: Tensor, share_BT: Tensor | None = None, *, z_weight: float = 0.0,
+               end_of_text: int | None = None) -> tuple[Tensor, list[Tensor]]:
         """Mean cross-entropy in nats of the next token, and of each MTP layer's further token.
 
         target_BT: the token after each of ids, -100 where it does not count; share_BT: how much each of them counts in
-        the mean, the same without it. z_weight: see `ops.linear_cross_entropy`.
+        the mean, the same without it. z_weight: see `ops.linear_cross_entropy`. end_of_text: documents that this token
+        opens do not see one another, and their positions begin at 0 (Llama 3, arXiv 2407.21783, section 3.2); without
+        it a token sees all that stands before it in its row.
         """
-        hidden = self.norm(self.hidden(ids_BT))
+        if end_of_text is None:
+            hidden = self.norm(self.hidden(ids_BT))
+        else:
+            hidden = self.states(separate(ids_BT, end_of_text)).unflatten(0, ids_BT.shape)
         main = self._loss(hidden, target_BT, share_BT, z_weight)
         further = []
         for depth, layer in enumerate(self.mtp, start=1):
             # State t joins the token at t + depth and predicts the one after it; the last `depth` places have none.
-            hidden = layer(hidden[:, :-1], self.embed(ids_BT[:, depth:]))
+            joined = hidden[:, :-1], self.embed(ids_BT[:, depth:])
+            if end_of_text is None:
+                hidden = layer(*joined)
+            else:
+                shape, places = joined[0].shape, separate(ids_BT[:, :-depth], end_of_text)
+                flat = (x_BTC.reshape(1, -1, shape[-1]) for x_BTC in joined)
+                hidden = layer(*flat, places, places.position).reshape(shape)
             share = None if share_BT is None else share_BT[:, depth:]
             further.append(self._loss(hidden, target_BT[:, depth:], share, z_weight))
         return main, further

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ...models.codec import Codec
 from ...models.decoder import Decoder
-from .places import shared
+from ...models.places import shared
 
 IGNORED = -100
 _CHUNK = 512  # places whose logits exist at once; the backward pass makes them again
@@ -26,7 +26,7 @@ def answer_logprobs(model: Decoder, ids_BT: Tensor, target_BT: Tensor) -> Tensor
     counts = target_BT != IGNORED
     found = torch.zeros(target_BT.shape, device=ids_BT.device)
     places, place_BT = shared(ids_BT, _read(counts))
-    states_NC = places.hidden(model)
+    states_NC = model.states(places)
     if not counts.any():  # still a function of the weights, whose gradients are zero
         return found + 0.0 * states_NC.sum()
     logp, _ = token_logprobs(model, states_NC[place_BT[counts]], target_BT[counts])

@@ -30,7 +30,8 @@ class NextTokenConfig:
     mtp_weight: of the MTP losses' mean (DeepSeek-V3 uses 0.3, then 0.1). balance_weight: of the auxiliary loss of
     routers without a bias (Switch, arXiv 2101.03961, equation 4). z_weight: of the squared logarithm of the softmax's
     denominator, which keeps logits from drifting (PaLM, arXiv 2204.02311, section 5: 1e-4; OLMo 2 1e-5), in gradients
-    alone: what is reported stays the cross-entropy; 0 is none.
+    alone: what is reported stays the cross-entropy; 0 is none. document_mask: whether documents that are packed into
+    one sequence do not see one another; otherwise each sees those before it.
     """
 
     kind: Literal["next-token"] = "next-token"
@@ -38,13 +39,18 @@ class NextTokenConfig:
     mtp_weight: float = 0.1
     balance_weight: float = 0.01
     z_weight: float = 0.0
+    document_mask: bool = False
 
 
 class NextToken:
-    """Cross-entropy of the next token, in nats per counted token."""
+    """Cross-entropy of the next token, in nats per counted token.
 
-    def __init__(self, source: Source, config: NextTokenConfig, seed: int) -> None:
+    end_of_text: the token that opens a document, for `document_mask`.
+    """
+
+    def __init__(self, source: Source, config: NextTokenConfig, seed: int, end_of_text: int | None = None) -> None:
         self.source, self.config = source, config
+        self._end_of_text = end_of_text if config.document_mask else None
         self._seed = named_seed(seed, "order")
 
     def batch(self, model: Decoder, step: int) -> Batch:
@@ -59,7 +65,8 @@ class NextToken:
         """Next token, the MTP layers' further ones, and the balance of routers without a bias."""
         config = self.config
         weights = part.rows["weights"]
-        loss, further = model.losses(part.rows["ids"], part.rows["targets"], weights, z_weight=config.z_weight)
+        loss, further = model.losses(part.rows["ids"], part.rows["targets"], weights, z_weight=config.z_weight,
+                                     end_of_text=self._end_of_text)
         share = weights.sum() / max(part.total, 1.0)
         objective, numbers = loss * share, {"loss": loss.detach() * share}
         if further:

@@ -39,7 +39,7 @@ def midtrain() -> Recipe:
 def sft() -> Recipe:
     """Conversations and exercises, of which only the answers count."""
     base = midtrain()
-    return replace(base, name="sft", model=ModelRecipe(start="run"), task=NextTokenConfig(batch=16),
+    return replace(base, name="sft", model=ModelRecipe(start="run"), task=NextTokenConfig(batch=16, document_mask=True),
                    data=DataRecipe(conversations=True, answers_only=True, exercises=0.5),
                    schedule=ScheduleRecipe(steps=300, shape="linear", floor=0.0))
 

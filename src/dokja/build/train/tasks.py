@@ -27,7 +27,7 @@ def objective(recipe: Recipe, material: Material, sampler: Sampler | None = None
     """
     task, seed = recipe.task, recipe.train.seed
     if isinstance(task, NextTokenConfig):
-        return NextToken(material.source, task, seed)
+        return NextToken(material.source, task, seed, material.codec.end_of_text)
     if isinstance(task, PreferenceConfig):
         paths = [Path(path) for path in recipe.data.pairs]
         pairs = read_pairs(paths) if paths else exercise_pairs(seed, EXERCISE_PAIRS)

@@ -1,7 +1,7 @@
 """Many documents as one row of tokens without padding: none sees another, and what several begin with is computed once.
 
 Everything but attention treats each token for itself, so tokens of many documents can stand in one row. Attention alone
-gathers each document's queries, keys and values, as a cache does in serving (`models/cache.py`), and is the same kernel
+gathers each document's queries, keys and values, as a cache does in serving (`cache.py`), and is the same kernel
 on them. Where answers share their prompt, the prompt's tokens stand in the row once and are gathered for each answer;
 gradients add up in them. (The idea: Liu et al. 2025, "Prefix Grouper", arXiv 2506.05433.)
 """
@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ...models import ops
-from ...models.cache import latent_attention
-from ...models.decoder import Decoder
-from ...models.indexer import Index
-from ...models.spec import LatentAttention
+from . import ops
+from .cache import latent_attention
+from .indexer import Index
+from .spec import LatentAttention
 
 _MULTIPLE = 8  # of places: what the native kernels' tiles hold
 
@@ -43,13 +42,8 @@ class Places:
 
     @property
     def size(self) -> int:
-        """How many places there are, padding to a multiple of 8 included."""
+        """How many places there are, padding included."""
         return self.ids.shape[1]
-
-    def hidden(self, model: Decoder) -> Tensor:
-        """The trunk's states after the final norm, [N, C]."""
-        states: Tensor = model.norm(model.hidden(self.ids, [self] * len(model.layers), self.position))
-        return states[0]
 
     def attend(self, q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, position_BT: Tensor, *, window: int | None,
                scale: float, sinks_H: Tensor | None = None) -> Tensor:
@@ -99,29 +93,28 @@ def shared(ids_BT: Tensor, length_B: Sequence[int]) -> tuple[Places, Tensor]:
             before = place
         place_BT[row, :length] = torch.tensor(path, dtype=torch.long)
         documents.append(path)
-    return _places(ids, position, documents, ids_BT.device), place_BT.to(ids_BT.device)
+    return _places(ids, position, documents, ids_BT.device, _MULTIPLE), place_BT.to(ids_BT.device)
 
 
 def separate(ids_BT: Tensor, end_of_text: int) -> Places:
     """Packed sequences, as `packing.pack` makes them, with each document for itself: from the end of text that stands
-    before it to its own last token. Places are in the order of the flattened rows."""
-    length = ids_BT.shape[1]
+    before it to its own last token. Places are those of the flattened rows."""
     starts = ids_BT == end_of_text
     starts[:, 0] = True
     flat = starts.flatten().nonzero()[:, 0].tolist()
     ends = [*flat[1:], ids_BT.numel()]
     documents = [list(range(start, end)) for start, end in zip(flat, ends, strict=True)]
     position = [at for start, end in zip(flat, ends, strict=True) for at in range(end - start)]
-    assert max(position) < length
     return _places(ids_BT.flatten().tolist(), position, documents, ids_BT.device)
 
 
-def _places(ids: list[int], position: list[int], documents: Sequence[Sequence[int]], device: torch.device) -> Places:
+def _places(ids: list[int], position: list[int], documents: Sequence[Sequence[int]], device: torch.device,
+            multiple: int = 1) -> Places:
     by_size: dict[int, list[Sequence[int]]] = {}
     for document in documents:
         if document:
             by_size.setdefault((len(document) - 1).bit_length(), []).append(document)
-    padding = -len(ids) % _MULTIPLE
+    padding = -len(ids) % multiple
     back = [0] * (len(ids) + padding)
     buckets, offset = [], 0
     for _, some in sorted(by_size.items()):

@@ -10,9 +10,9 @@ from tiny_teams import NAMES, VOCAB, tiny_spec
 
 from dokja.build.packing import Weighted, pack
 from dokja.build.post.logprobs import answer_logprobs, read_places
-from dokja.build.post.places import Places, separate, shared
 from dokja.models.decoder import Decoder
 from dokja.models.init import initialise
+from dokja.models.places import Places, separate, shared
 
 pytestmark = pytest.mark.usefixtures("_one_thread")
 
@@ -40,7 +40,7 @@ def same_gradients(one: Decoder, other: Decoder) -> None:
         if its.grad is None:
             assert mine.grad is None
         else:
-            torch.testing.assert_close(mine.grad, its.grad, rtol=1e-3, atol=1e-5 * float(its.grad.abs().max()) + 1e-8,
+            torch.testing.assert_close(mine.grad, its.grad, rtol=1e-3, atol=1e-4 * float(its.grad.abs().max()) + 1e-8,
                                        msg=name)
 
 
@@ -50,7 +50,7 @@ def test_rows_that_begin_alike_share_their_beginning_and_nothing_changes(name: s
     ids = rows()
     places, place = shared(ids, LENGTHS)
     assert places.size == 48  # 20 + 3 + 0 + 5 + 4 + 11 = 43, to a multiple of 8; 71 tokens in all
-    states, expected = places.hidden(ours)[place], plain.norm(plain.hidden(ids))
+    states, expected = ours.states(places)[place], plain.norm(plain.hidden(ids))
     inside = torch.arange(20) < torch.tensor(LENGTHS)[:, None]
     torch.testing.assert_close(states[inside], expected[inside], rtol=1e-4, atol=1e-5)
     weight = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
@@ -60,23 +60,30 @@ def test_rows_that_begin_alike_share_their_beginning_and_nothing_changes(name: s
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_packed_documents_do_not_see_each_other(name: str) -> None:
+def test_packed_documents_cost_what_each_costs_alone(name: str) -> None:
+    """With a document mask: the next token's loss, and the further one's of MTP layers where it is of the document."""
     ours, plain = twins(name)
     draws = torch.Generator().manual_seed(3)
-    documents = [[*torch.randint(1, VOCAB, (length,), generator=draws).tolist(), END] for length in (9, 4, 14, 3, 30)]
+    documents = [[*torch.randint(1, VOCAB, (length,), generator=draws).tolist(), END] for length in (9, 4, 14, 3, 26)]
     packed = pack([Weighted(ids, [1] * len(ids)) for ids in documents], 32, END, VOCAB)
-    ids = torch.from_numpy(packed.tokens[:, :-1].astype("int64"))
-    states = separate(ids, END).hidden(ours)[: ids.numel()].unflatten(0, ids.shape)
-    found = 0
-    for document in documents:
-        alone = torch.tensor([[END, *document[:-1]]])
-        expected = plain.norm(plain.hidden(alone))[0]
-        for row, column in (ids == END).nonzero().tolist():
-            if ids[row, column : column + alone.shape[1]].tolist() == alone[0].tolist():
-                torch.testing.assert_close(states[row, column : column + alone.shape[1]], expected, rtol=1e-4,
-                                           atol=1e-5)
-                found += 1
-    assert found == len(documents)
+    ids, targets, weights = packed.batch(0, 0, len(packed.tokens))
+    loss, further = ours.losses(ids, targets, weights, end_of_text=END)
+    alone = [torch.tensor([[END, *document]]) for document in documents]
+    parts = [(row.shape[1] - 1, *plain.losses(row[:, :-1], row[:, 1:])) for row in alone]
+    total = sum(count for count, _, _ in parts)
+    expected = sum(count * mean for count, mean, _ in parts) / total  # type: ignore[misc]
+    assert int((weights > 0).sum()) == total
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    for depth in range(1, len(further) + 1):
+        share = weights.clone()
+        for back in range(depth):  # without the places whose state is of the document before
+            share[:, back:] *= (ids != END)[:, : ids.shape[1] - back]
+        inside = ours.losses(ids, targets, share, end_of_text=END)[1][depth - 1]
+        apart = sum((count - depth) * its[depth - 1] for count, _, its in parts)  # type: ignore[misc]
+        torch.testing.assert_close(inside * (total - depth * len(parts)), apart, rtol=1e-4, atol=1e-4)
+    (loss * total).backward()
+    sum(count * mean for count, mean, _ in parts).backward()  # type: ignore[union-attr]
+    same_gradients(ours, plain)
 
 
 def test_what_follows_the_last_target_is_not_computed() -> None:
@@ -92,7 +99,7 @@ def test_experts_count_a_token_once_and_no_padding() -> None:
     """The load that balances the routers is of the tokens that are there."""
     model, _ = twins("solar-open")
     places, _ = shared(rows(), LENGTHS)
-    places.hidden(model.train())
+    model.train().states(places)
     loads = [module.load_E for module in model.modules() if getattr(module, "load_E", None) is not None]
     active = next(module.moe.active for module in model.modules() if hasattr(module, "moe"))
     assert [int(load.sum()) for load in loads] == [places.size * active] * len(loads)
