@@ -75,8 +75,10 @@ def test_stages_are_followed_and_tokens_are_those_of_the_shards(corpus: Path, tm
         return {name for name, all_of in windows.items() if (all_of == row).all(-1).any()}
 
     found = [sources_of(row) for row in sequences[:60]]
-    assert all("stories" in sources for sources in found[:20]) and found[:20].count({"stories"}) > 10
-    assert 24 <= found[20:].count({"notices"}) <= 30 and 6 <= found[20:].count({"stories"}) <= 10
+    assert all("stories" in sources for sources in found[:20])
+    assert found[:20].count({"stories"}) > 10
+    assert 24 <= found[20:].count({"notices"}) <= 30
+    assert 6 <= found[20:].count({"stories"}) <= 10
     only = prepare(recipe_of(corpus, "data.stage=broad"), tmp_path)
     assert all("stories" in sources_of(row) for row in only.source.batch(3, 0, 30)[0].numpy())
 
