@@ -2,6 +2,7 @@
 default, with and without rates that follow the width.
 
     python benchmarks/transfer.py --out benchmarks/results/transfer.json
+    python benchmarks/transfer.py --draw docs/images/transfer        # its curves, from that file
 
 A run is short (the same text, tokens, batch and seed for all); what counts is the held-out bits per byte of each.
 The bar: with rates that follow the width, the best rate of every size is within one step of the grid (a factor of two)
@@ -28,9 +29,11 @@ from dokja.build.schedule import Schedule
 from dokja.build.tokenizer import train_tokenizer
 from dokja.build.train import GuardConfig, NextToken, NextTokenConfig, TrainConfig, Trainer
 from dokja.build.train.prepare import Heldout
+from dokja.build.watch.curves import Line, chart
 from dokja.models.families import family
 from dokja.models.scaling import scaled
 
+MEASURED = Path(__file__).parent / "results" / "transfer.json"
 CONTEXT, VOCAB, BATCH = 256, 2048, 4
 BASE = OptimConfig()
 
@@ -44,7 +47,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--draw", type=Path, help="only draw what was measured, as DRAW.en.svg and DRAW.ko.svg")
     args = parser.parse_args()
+    if args.draw:
+        return draw(json.loads(MEASURED.read_text(encoding="utf-8")), args.draw)
     torch.set_num_threads(args.threads)
     sizes, factors = [float(size) for size in args.sizes.split(",")], [float(part) for part in args.factors.split(",")]
     chosen = family(args.family)
@@ -84,6 +90,20 @@ def main() -> None:
     furthest = max(max(factor, best[True][0]) / min(factor, best[True][0]) for factor in best[True])
     print(f"{'ok' if furthest <= 2 else 'short'} the best rate stays put over {len(sizes)} sizes: within a factor of "
           f"{furthest:g} (goal 2)")
+
+
+def draw(table: dict[str, Any], path: Path) -> None:
+    """Bits per byte over the rate, a line a size, with rates that follow the width."""
+    widths = sorted({row["width"] for row in table["rows"]})
+    for lang, title, word, x_title in (("en", "Held-out bits per byte by learning rate", "width", "× default"),
+                                       ("ko", "학습률에 따른 보류 글의 바이트당 비트", "너비", "× 기본값")):
+        lines = []
+        for place, width in enumerate(widths):
+            rows = [row for row in table["rows"] if row["follow"] and row["width"] == width]
+            points = [(row["factor"], sum(row["bits"]) / len(row["bits"])) for row in rows]
+            lines.append(Line(f"{word} {width}", points, place))
+        image = chart(title, lines, width=720, height=280, alone=True, logarithmic=True, x_title=x_title)
+        path.with_name(f"{path.name}.{lang}.svg").write_text(image, encoding="utf-8")
 
 
 def _best(rows: list[dict[str, Any]]) -> float:
