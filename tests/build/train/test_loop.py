@@ -176,7 +176,7 @@ def test_training_can_be_budgeted_in_tokens(tmp_path: Path) -> None:
     ("train.precision=fp16", "train.precision = 'fp16' does not fit the recipe"),
     ("task.batch", "'task.batch' sets nothing: write key=value"),
     ("name.of.it=1", "name is a value and has no 'of' in it"),
-    ("watch.prompts=[오늘", "has a value that is not YAML"),
+    ("watch.prompts=[오늘", "is not YAML"),
 ])
 def test_a_setting_that_does_not_fit_is_one_sentence(setting: str, said: str) -> None:
     with pytest.raises(DokjaError) as failure:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import DokjaError
+from ..settings import apply, read_yaml
 from .dedup import DedupConfig
 from .quality import QualityConfig
 
@@ -175,15 +176,12 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
     Raises DokjaError naming the file and the key for what is missing, unknown or does not fit.
     """
     try:
-        data = _yaml(path.read_text(encoding="utf-8"), str(path))
+        data = read_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         what = getattr(error, "strerror", None) or "it is not UTF-8"
         raise DokjaError(f"{path} cannot be read ({what}); give the YAML file of a recipe") from None
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise DokjaError(f"{setting!r} sets nothing: write key=value, as in --set heldout=0.01")
-        _set(data, key.strip(), _yaml(value, setting))
+    if isinstance(data, dict):
+        apply(data, settings, "heldout=0.01")
     return from_dict(data, str(path))
 
 
@@ -242,48 +240,3 @@ def _check(recipe: Recipe, where: str) -> None:
             raise DokjaError(f"{at}.weight is below 0; give 0 to leave a source out of a stage")
         if unknown := sorted(weights.keys() - {*stages, ""}):
             raise DokjaError(f"{at}.weight names {unknown[0]!r}, which is no stage; stages are {', '.join(stages)}")
-
-
-def _set(data: Any, key: str, value: Any) -> None:
-    *above, last = key.split(".")
-    for depth, part in enumerate(above):
-        inner = data.get(part) if isinstance(data, dict) else _element(data, part, key)
-        if inner is None:  # a step that is off, or not spoken of: setting one of its values turns it on
-            inner = data[part] = {}
-        if not isinstance(inner, dict | list):
-            raise DokjaError(f"--set {key}: {'.'.join(above[: depth + 1])} is a value and has nothing in it")
-        data = inner
-    if isinstance(data, list):
-        data[data.index(_element(data, last, key))] = value
-    else:
-        data[last] = value
-
-
-def _element(elements: list[Any], part: str, key: str) -> Any:
-    for number, element in enumerate(elements):
-        if part == str(number) or (isinstance(element, dict) and element.get("name") == part):
-            return element
-    raise DokjaError(f"--set {key}: there is no {part!r}; give a number from 0 or a name")
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        import yaml
-    except ImportError:
-        raise DokjaError("recipes are read with PyYAML: `pip install dokja[corpus]` brings it") from None
-    try:
-        read = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DokjaError(f"{where} is not YAML ({' '.join(str(error).split())})") from None
-    return _numbers(read)
-
-
-def _numbers(value: Any) -> Any:
-    """YAML 1.1 takes 1e9 and 1e-3 for words."""
-    if isinstance(value, dict):
-        return {key: _numbers(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_numbers(inner) for inner in value]
-    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+(?:\.[0-9]*)?[eE][+-]?[0-9]+", value):
-        return float(value)
-    return value

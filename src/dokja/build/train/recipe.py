@@ -19,6 +19,7 @@ from ..parallel.config import ParallelConfig
 from ..post.distil import DistilConfig
 from ..post.grpo import GRPOConfig
 from ..post.preference import PreferenceConfig
+from ..settings import apply
 from .next_token import NextTokenConfig
 from .trainer import TrainConfig
 
@@ -133,11 +134,7 @@ def resolve(recipe: Recipe, settings: Sequence[str] = ()) -> Recipe:
     Raises DokjaError for a key that no recipe has and for a value that does not fit, naming the key.
     """
     data = recipe.to_dict()
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise DokjaError(f"{setting!r} sets nothing: write key=value, as in --set train.seed=7")
-        _set(data, key.strip(), _value(setting, value))
+    apply(data, settings, "train.seed=7")
     return from_dict(data)
 
 
@@ -173,36 +170,6 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = 
         elif mine != its:
             found[prefix + key] = (mine, its)
     return found
-
-
-def _set(data: dict[str, Any], key: str, value: Any) -> None:
-    *above, last = key.split(".")
-    at: Any = data
-    for depth, part in enumerate(above):
-        if at.get(part) is None:  # a part that is off, such as a guard: setting one of its values turns it on
-            at[part] = {}
-        at = at[part]
-        if not isinstance(at, dict):
-            raise DokjaError(f"{'.'.join(above[: depth + 1])} is a value and has no "
-                             f"{[*above, last][depth + 1]!r} in it")
-    at[last] = value
-
-
-def _value(setting: str, value: str) -> Any:
-    try:
-        import yaml
-    except ImportError:
-        raise DokjaError("settings are read with PyYAML: `pip install dokja[build]` brings it") from None
-    try:
-        read = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise DokjaError(f"{setting!r} has a value that is not YAML ({str(error).splitlines()[0]})") from None
-    if isinstance(read, str):  # YAML 1.1 takes 1e-3 and 1e9 for words
-        try:
-            return float(read) if read.strip() else read
-        except ValueError:
-            return read
-    return read
 
 
 def _known(cls: Any) -> dict[str, Any]:
