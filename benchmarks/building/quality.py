@@ -15,10 +15,10 @@ from contestants import Contestant
 from shapes import DENSE, SMALL
 
 OURS: dict[str, Any] = {
-    "muon": True, "fitted": True, "schedule": "wsd", "optim": {"muon_lr": 0.02, "adam_lr": 0.006},
+    "muon": True, "fitted": True, "schedule": "wsd", "optim": {"muon_lr": 0.04, "adam_lr": 0.024},
     "loss": {"z_weight": 1e-4}, "spec": {"qk_norm": True}}
 TRIES: dict[str, list[dict[str, Any]]] = {
-    "dokja": [{"optim": {**OURS["optim"], "muon_lr": rate, "adam_lr": 0.3 * rate}} for rate in (0.01, 0.02, 0.04)],
+    "dokja": [{"optim": {**OURS["optim"], "muon_lr": rate, "adam_lr": 0.6 * rate}} for rate in (0.02, 0.04, 0.08)],
     "nanochat": [{"rate": rate} for rate in (1.0, 2.0, 4.0)],
     "transformers": [{"learning": {"lr": rate}} for rate in (1e-3, 2e-3, 4e-3)]}
 MODES = {"dokja": ("native",), "nanochat": ("eager", "compile"), "transformers": ("eager", "compile")}
