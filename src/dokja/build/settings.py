@@ -35,7 +35,8 @@ def read_yaml(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark is not None else ""
-        raise DokjaError(f"{where} is not YAML ({line}{getattr(error, 'problem', None) or error})") from None
+        said = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise DokjaError(f"{where} is not YAML ({line}{said})") from None
 
 
 def _set(data: Any, key: str, value: Any) -> None:

@@ -11,6 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from typer.testing import CliRunner
 
+from dokja.build.corpus.engine import engine
 from dokja.build.corpus.pipeline import build
 from dokja.build.corpus.recipe import from_dict
 from dokja.build.corpus.shards import Shards, open_shards
@@ -229,6 +232,20 @@ def test_what_a_benchmark_holds_is_cut_out_dropped_or_reported(folder: Path) -> 
     assert sum(map(len, parts)) > len(leaked) - len(question) - 2 * 210
 
 
+def test_a_document_full_of_a_benchmark_is_dropped_and_told_so(folder: Path) -> None:
+    """Brown et al. 2020, appendix C: what would be cut into more than ten parts goes."""
+    rng = random.Random(9)
+    questions = [prose(rng, 2) for _ in range(11)]
+    write(folder / "bench" / "test.jsonl", questions)
+    full = [f"{question}\n{prose(rng, 20)}" for question in questions]
+    write(folder / "나" / "more.jsonl", ["\n".join(full), "\n".join(full[:10]), questions[0]])
+    made = build(recipe(folder, near=None, decontaminate={"benchmarks": [str(folder / "bench")]}), folder / "out")
+    told = made.manifest["sources"]["나"]
+    assert {why: count["documents"] for why, count in told["dropped"]["decontaminate"].items()} == {
+        "bench/test.jsonl, over 10 parts": 1, "bench/test.jsonl, too little is left": 1}
+    assert told["changed"]["decontaminate"] == {"bench/test.jsonl": 1}
+
+
 def test_what_many_documents_share_is_common_language(folder: Path) -> None:
     clause = "거짓이나 그 밖의 부정한 방법으로 허가를 받은 자는 1년 이하의 징역 또는 1천만원 이하의 벌금에 처한다"
     write(folder / "bench" / "test.jsonl", [clause])
@@ -434,6 +451,47 @@ def test_the_command_builds_what_its_recipe_says(folder: Path, tokenizer: Path) 
     assert json.loads(manifest.stdout) == open_shards(folder / "out").manifest
     resolved = CliRunner().invoke(app, [*run, "--dry-run"])
     assert json.loads(resolved.stdout)["tokenizer"] == str(tokenizer)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_an_interrupt_does_not_reach_workers_not_even_while_they_begin() -> None:
+    def children() -> set[int]:
+        return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+
+    before, done = children(), threading.Event()
+
+    def interrupt() -> None:
+        while not done.wait(0.01):
+            for pid in children() - before:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with engine("local", 2) as runner:
+            assert sorted(runner.map(abs, [-1, -2, -3])) == [1, 2, 3]
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_ctrl_c_while_workers_begin_is_one_sentence(folder: Path) -> None:
+    made = folder / "recipe.yaml"
+    made.write_text(f"name: 시험\nsources:\n- {{name: 가, paths: [{folder / '가'}], licence: CC0-1.0, origin: 시험}}\n",
+                    encoding="utf-8")
+    code = "from dokja.cli import main; main()"
+    running = subprocess.Popen([sys.executable, "-c", code, "build", "corpus", str(made), "--out", str(folder / "out"),
+                                "--workers", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    while running.poll() is None and len(children.read_text().split()) < 2:
+        time.sleep(0.005)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal sends it: to all of them
+    _, told = running.communicate(timeout=60)
+    assert (running.returncode, told) == (130, f"interrupted: the same command goes on from what is done in "
+                                               f"{folder / 'out'}\n")
 
 
 @pytest.mark.slow

@@ -93,6 +93,26 @@ def test_a_refrain_and_a_repeated_title_are_no_spam() -> None:
     assert reason(rule, CONFIG) is None
 
 
+def test_a_short_page_may_name_its_subject_often() -> None:
+    page = (
+        "푸른하늘 연결 관리자\n푸른하늘 연결 관리자는 창고와 가게를 잇습니다. "
+        "푸른하늘 연결 관리자를 열려면 열쇠가 있어야 합니다. 열쇠가 없으면 사무실에 물어보십시오. "
+        "문을 닫기 전에 푸른하늘 연결 관리자 창에서 오늘 오간 물건의 수를 적어 둡니다. "
+        "수가 다르면 푸른하늘 연결 관리자 기록을 봅니다."
+    )
+    assert reason(page, CONFIG) is None
+
+
+def test_a_page_about_logins_is_no_menu() -> None:
+    page = (
+        "로그인 살피기\n누가 언제 들어왔는지 적어 두면 나중에 까닭을 찾기 쉽습니다.\n"
+        "- 실패한 로그인\n- 성공한 로그인\n로그인 기록을 켜려면\n"
+        "설정 창에서 보안을 고르고 원하는 것을 누른 다음 서비스를 다시 시작합니다."
+    )
+    assert reason(page, CONFIG) is None
+    assert reason(page + "\n회원가입\n장바구니\n고객센터\n이용약관", CONFIG) == "menu"
+
+
 def test_zero_width_spaces_and_a_stray_icon_do_not_drop_a_page() -> None:
     text = "\n".join(text for _, text in paragraphs()[:6])
     assert reason("\u200b\ufeff" + text.replace(". ", ".\u200b "), CONFIG) is None

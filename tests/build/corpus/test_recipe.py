@@ -61,6 +61,7 @@ def test_settings_change_values_and_turn_steps_on_and_off(path: Path) -> None:
     ("name.x=1", "name is a value"),
     ("heldout", "sets nothing"),
     ("sources=[", "is not YAML"),
+    ("sources=3", "sources = 3 does not fit (input should be a valid list)"),
 ])
 def test_what_does_not_fit_is_named(path: Path, setting: str, told: str) -> None:
     with pytest.raises(DokjaError) as raised:
@@ -73,6 +74,10 @@ def test_a_recipe_that_is_none(tmp_path: Path) -> None:
         (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
         with pytest.raises(DokjaError, match=r"r\.yaml"):
             read_recipe(tmp_path / "r.yaml")
+    (tmp_path / "r.yaml").write_bytes(b"\0")
+    with pytest.raises(DokjaError, match=r"r\.yaml is not YAML") as raised:
+        read_recipe(tmp_path / "r.yaml")
+    assert "\n" not in str(raised.value)
     with pytest.raises(DokjaError, match="cannot be read"):
         read_recipe(tmp_path / "none.yaml")
     (tmp_path / "r.yaml").write_text("name: x", encoding="utf-8")

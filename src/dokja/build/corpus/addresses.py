@@ -37,7 +37,9 @@ _REGION = rf"(?:(?:{_PROVINCES})[ ,]?[ ]?|(?:{_SI})시[ ]?|(?:{_GUN})군[ ]?|(?:
 _TOWN = "(?:[가-힣0-9]{1,6}(?:[읍면동리]|[0-9]가)[ ]?)"
 
 # A number after a road or a quarter. Most places that end in these syllables have no number after them.
-_NUMBER = re.compile(r"[로길동리가][ ]?(?:지하[ ]?|산[ ]?)?[0-9]{1,4}(?:[ ]?-[ ]?[0-9]{1,4})?(?![0-9.,]*[0-9])(?!가)")
+_NUMBER = re.compile(
+    r"[로길동리가][ ]?(?:지하[ ]?|산[ ]?)?[0-9]{1,4}(?:[ ]?-[ ]?[0-9]{1,4})?(?![0-9.,]*[0-9])(?![ㆍ·0-9]*가)"
+)
 _BEFORE_ROAD = re.compile(
     rf"(?<![가-힣])(?:\(?[0-9]{{5}}\)?[ ]?)?{_REGION}{{1,4}}{_TOWN}{{0,2}}[가-힣0-9·]{{1,12}}[로길][ ]?$"
 )

@@ -38,7 +38,8 @@ def corpus(
     from .pipeline import build
     from .report import table
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         shown: dict[str, TaskID] = {}
 
         def show(phase: str, done: int, whole: int) -> None:

@@ -39,7 +39,9 @@ class _Processes:
         from concurrent.futures.process import BrokenProcessPool
 
         try:
-            for done in as_completed([self._pool.submit(function, task) for task in tasks]):
+            with _uninterrupted():
+                running = [self._pool.submit(function, task) for task in tasks]
+            for done in as_completed(running):
                 yield done.result()
         except BrokenProcessPool:
             raise DokjaError("a worker process was killed, most often for want of memory; run the same command with "
@@ -115,6 +117,19 @@ def engine(name: str, workers: int) -> Iterator[Engine]:
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold SIGINT back: processes that begin here never see it, not even while they import what they need."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:

@@ -56,9 +56,9 @@ class QualityConfig:
     most_symbols: float = 0.4  # punctuation and symbols, of visible characters; formulas reach 0.35, program text 0.3
     most_url: float = 0.3  # of characters in web addresses; a bibliography has 0.2
     most_lorem: float = 0.1  # of characters in filler paragraphs; a page that shows an example stays
-    most_menu_lines: float = 0.3  # of lines; a footer under an article is a tenth
+    most_menu_lines: float = 0.3  # of lines, with two words of menus at least; a footer under an article is a tenth
     most_duplicate_lines: float = 0.3  # of characters in lines that stood before (Gopher: 0.2, without refrains)
-    most_top_ngram: tuple[tuple[int, float], ...] = ((2, 0.25), (3, 0.25), (4, 0.25))  # Gopher: 0.2; long names recur
+    most_top_ngram: tuple[tuple[int, float], ...] = ((2, 0.35), (3, 0.35), (4, 0.35))  # Gopher: 0.2; names recur
     most_duplicate_ngram: tuple[tuple[int, float], ...] = ((5, 0.5), (10, 0.4))  # of letters; statutes reach 0.35
     least_endings: float = 0.33  # of Korean eojeol; prose and verse have 0.45 to 0.8, lists of names under 0.3
     least_eojeol: int = 20  # fewer say nothing about repetition or endings
@@ -139,8 +139,9 @@ def _lines(text: str, config: QualityConfig) -> str | None:
         return "repeated lines"
     short = [line for line in lines if len(line) <= _MENU_LINE]
     if len(short) > config.most_menu_lines * len(lines):
-        menu = sum(1 for line in short if _MENU.search(line) and not _SENTENCE.search(line))
-        if menu > config.most_menu_lines * len(lines):
+        menu = [found[0].lower() for line in short if (found := _MENU.search(line)) and not _SENTENCE.search(line)]
+        # A page about logins has the one word in all its headings, a menu has many.
+        if len(menu) > config.most_menu_lines * len(lines) and len(set(menu)) > 1:
             return "menu"
     return None
 

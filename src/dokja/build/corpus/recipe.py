@@ -193,7 +193,8 @@ def from_dict(data: Any, where: str = "the recipe") -> Recipe:
         raise DokjaError("recipes are checked with pydantic: `pip install dokja[corpus]` brings it") from None
     if not isinstance(data, dict):
         raise DokjaError(f"{where} is no recipe: write keys and values, at least name and sources")
-    for number, source in enumerate(data.get("sources") or ()):
+    sources = data.get("sources")
+    for number, source in enumerate(sources if isinstance(sources, list) else ()):
         for key in ("licence", "origin"):
             if isinstance(source, dict) and not str(source.get(key) or "").strip():
                 name = source.get("name", number)
@@ -203,11 +204,12 @@ def from_dict(data: Any, where: str = "the recipe") -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function", "dict[")))
+        said = first["msg"].lower().replace("tuple", "list")
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             raise DokjaError(f"{where}: {key} is not a key of a recipe; take it out or mend its name") from None
         if first["type"].startswith("missing"):
             raise DokjaError(f"{where}: {key} is missing; add it") from None
-        raise DokjaError(f"{where}: {key} = {first['input']!r} does not fit ({first['msg'].lower()})") from None
+        raise DokjaError(f"{where}: {key} = {first['input']!r} does not fit ({said})") from None
     _check(recipe, where)
     return recipe
 

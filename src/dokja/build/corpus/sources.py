@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -186,6 +187,7 @@ def _dataset(recipe: DatasetRecipe) -> Iterator[Any]:
         raise DokjaError(f"the dataset {recipe.name} needs datasets: `pip install dokja[datasets]` brings it") from None
     try:
         datasets.disable_progress_bars()
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # five retries are told by the error
         yield from datasets.load_dataset(recipe.name, recipe.config, split=recipe.split, revision=recipe.revision,
                                          streaming=True)
     except Exception as error:  # the library lets through what a dozen others raise

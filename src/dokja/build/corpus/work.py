@@ -262,7 +262,9 @@ def _without(plan: Plan, name: str, text: str, hits: list[Hit], tally: Tally) ->
     parts = _around(text, hits) if action == "cut" else []
     kept = 0 < len(parts) <= _MOST_PARTS
     what = "changed decontaminate" if kept else "dropped decontaminate"
-    reason = hits[0].benchmark if kept or action == "drop" else f"{hits[0].benchmark}, too little is left"
+    reason = hits[0].benchmark
+    if action == "cut" and not kept:
+        reason += f", over {_MOST_PARTS} parts" if parts else ", too little is left"
     tally.add(name, what, reason, len(text.encode()))
     tally.sample(name, what, reason, text, hits[0].position)
     return parts if kept else []
