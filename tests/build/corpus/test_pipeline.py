@@ -325,6 +325,24 @@ def test_another_recipe_or_other_files_begin_anew(folder: Path) -> None:
     assert contents(build(recipe(folder, seed=5), folder / "out").path) == contents(whole.path)
 
 
+def test_a_tokenizer_and_benchmarks_that_changed_are_read_again(folder: Path, tokenizer: Path) -> None:
+    own = folder / "tokenizer.json"
+    shutil.copyfile(tokenizer, own)
+    text = json.loads((folder / "가" / "0.jsonl").read_text(encoding="utf-8").splitlines()[0])["text"]
+    write(folder / "bench" / "test.jsonl", ["어느 글에도 없는 물음을 여기에 길게 적어 두니 겹치는 것이 없어야 한다"])
+    more = {"tokenizer": str(own), "decontaminate": {"benchmarks": [str(folder / "bench")], "action": "report"}}
+    made = build(recipe(folder, **more), folder / "out")
+    assert (made.path / "hits.jsonl").read_text(encoding="utf-8") == ""
+    write(folder / "bench" / "test.jsonl", [text])
+    one_a_byte = {token: number for number, token in enumerate([END, *pre_tokenizers.ByteLevel.alphabet()])}
+    plain = Tokenizer(models.BPE(one_a_byte, []))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.save(str(own))
+    again = build(recipe(folder, **more), folder / "out", fresh=True)
+    assert (again.path / "hits.jsonl").read_text(encoding="utf-8") != ""
+    assert again.tokens("나")[0][1][0] == len(next(again.texts("나")).encode()) + 1
+
+
 # What can go wrong.
 
 

@@ -108,7 +108,8 @@ def _prepare(recipe: Recipe, out: Path, workers: int, fresh: bool) -> tuple[Plan
     """The plan and the pieces of work; those of an interrupted run of the same recipe over the same files."""
     folder = (out / _WORK).resolve()
     work = [piece for source in recipe.sources for piece in pieces(source, workers)]
-    benchmarks = [str(Path(path).resolve()) for path in (recipe.decontaminate or _NONE).benchmarks]
+    benchmarks = [str(Path(path).resolve()) for path in
+                  (recipe.decontaminate.benchmarks if recipe.decontaminate else ())]
     tokenizer = _tokenizer(recipe)
     inputs = {path: _stamp(Path(path)) for path in {piece.path for piece in work if piece.path}.union(
         benchmarks, [tokenizer] if tokenizer else [])}
@@ -132,14 +133,7 @@ def _prepare(recipe: Recipe, out: Path, workers: int, fresh: bool) -> tuple[Plan
         os.replace(draft, path)
     for name in ("read", "runs", "buckets"):
         (folder / name).mkdir(exist_ok=True)
-    from .work import _plan
-
-    _plan.cache_clear()  # the folder may have had another plan before, in this process
     return Plan.load(str(folder)), work
-
-
-class _NONE:
-    benchmarks = ()
 
 
 def _tokenizer(recipe: Recipe) -> str | None:
@@ -369,4 +363,4 @@ def _told(tally: Tally) -> str:
         if what.startswith("dropped "):
             reasons[f"{what.removeprefix('dropped ')}: {why}"] += count.documents
     said = "; ".join(f"{number:,} {why}" for why, number in reasons.most_common(3))
-    return f"{documents:,} documents" + (f" ({said})" if said else "")
+    return f"{documents:,} document{'s' * (documents != 1)}" + (f" ({said})" if said else "")

@@ -44,37 +44,44 @@ _BATCH = 1 << 20  # bytes of text that are compressed and tokenised together
 
 @dataclass(frozen=True)
 class Plan:
-    """What all pieces of work share: the recipe, the working folder, how many buckets, files that steps look at."""
+    """What all pieces of work share: the recipe, the working folder, how many buckets, files that steps look at, and
+    when it was written: a process may outlive a plan, and what it remembers of these files holds no longer."""
 
     recipe: Recipe
     folder: Path
     buckets: int
     benchmarks: tuple[str, ...] = ()
     tokenizer: str | None = None
+    stamp: int = 0
 
     @classmethod
     def load(cls, folder: str) -> Plan:
         """The plan that was written in a working folder."""
-        return _plan(folder)
+        return _plan(folder, (Path(folder) / "plan.json").stat().st_mtime_ns)
 
     def source(self, name: str) -> SourceRecipe:
         return next(source for source in self.recipe.sources if source.name == name)
 
 
 @lru_cache(maxsize=1)
-def _plan(folder: str) -> Plan:
+def _plan(folder: str, stamp: int) -> Plan:
     data = json.loads((Path(folder) / "plan.json").read_text(encoding="utf-8"))
-    return Plan(from_dict(data["recipe"]), Path(folder), data["buckets"], tuple(data["benchmarks"]), data["tokenizer"])
+    return Plan(from_dict(data["recipe"]), Path(folder), data["buckets"], tuple(data["benchmarks"]), data["tokenizer"],
+                stamp)
 
 
 @lru_cache(maxsize=1)
-def _benchmarks(paths: tuple[str, ...]) -> Benchmarks:
+def _benchmarks(paths: tuple[str, ...], stamp: int) -> Benchmarks:
     return Benchmarks.read(map(Path, paths))
 
 
-@lru_cache(maxsize=1)
 def load_tokenizer(path: str) -> Any:
     """The tokenizer of a tokenizer.json; special tokens in a text are text."""
+    return _tokenizer(path, Path(path).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(path: str, stamp: int) -> Any:
     from tokenizers import Tokenizer
 
     try:
@@ -136,7 +143,7 @@ def read_piece(task: tuple[str, Piece]) -> dict[str, Any]:
         if text is not given:
             raw = text.encode()
         key = int.from_bytes(hashlib.blake2b(raw, digest_size=8, key=key_of).digest(), "big") >> (64 - KEY_BITS)
-        hits = _benchmarks(plan.benchmarks).hits(text) if searched else ()
+        hits = _benchmarks(plan.benchmarks, plan.stamp).hits(text) if searched else ()
         runs.add(Entry(key, rank, raw, json.dumps(hits, ensure_ascii=False).encode() if hits else b""),
                  signature(text, recipe.near) if recipe.near is not None and "near" not in source.skip else None)
     runs.flush()
