@@ -13,6 +13,7 @@
 #   make bench-models                 measure the plain module against transformers
 #   make bench-tokenizer              measure our tokenizers against published ones, on ../shared/corpus or TEXT=folder
 #   make bench-build                  all bars of build/: corpus, tokenizer, training, checkpoints (two hours)
+#   make bench-gpu                    measure training on this machine's GPU against nanochat and transformers
 #   make bench-sampler MODEL=folder   measure what choosing tokens takes of a step at batch 32
 #   make bench-corpus                 measure the steps of a corpus against datatrove (after make bench-peers-build)
 #   make bench-peers-build bench-train  install four trainers apart, and measure ours against them (about an hour)
@@ -31,7 +32,7 @@ PLAY := --home $(HOME_DIR) --port $(PORT) $(foreach path,$(TEXT),--text $(path))
 	$(if $(FLOPS),--flops $(FLOPS)) $(if $(SEED),--seed $(SEED)) $(if $(TEAMS),--teams $(TEAMS)) \
 	$(if $(FRESH),--fresh) $(if $(NO_SERVE),--no-serve)
 
-.PHONY: season serve test lint chromium postgresql docs-models docs-pages bench-season bench-models bench-tokenizer bench-corpus bench-serve bench-peers bench-train bench-peers-build bench-sampler bench-ops bench-build clean
+.PHONY: season serve test lint chromium postgresql docs-models docs-pages bench-season bench-models bench-tokenizer bench-corpus bench-serve bench-peers bench-train bench-peers-build bench-sampler bench-ops bench-build bench-gpu clean
 
 season: .venv/season
 	$(BIN)/dokja season play $(PLAY)
@@ -117,6 +118,9 @@ bench-build: bench-corpus bench-tokenizer bench-train
 	$(BIN)/python benchmarks/transfer.py --out benchmarks/results/transfer.json
 	$(BIN)/python benchmarks/checkpoint.py --out benchmarks/results/checkpoint.json
 	$(BIN)/python benchmarks/metrics.py --out benchmarks/results/metrics.json
+
+bench-gpu: .venv/test
+	$(BIN)/python benchmarks/gpu.py
 
 bench-ops: .venv/season
 	$(BIN)/python benchmarks/ops.py

@@ -26,7 +26,7 @@ import quality
 import text
 import throughput
 from bars import Bar
-from shapes import DENSE
+from shapes import DENSE, RACE
 
 HERE = Path(__file__).parent
 PARTS = ("dense", "mixture", "quality", "ablation")
@@ -62,10 +62,12 @@ def main() -> None:
                "cores": psutil.cpu_count(), "instructions": torch.backends.cpu.get_cpu_capability(),
                "load": round(psutil.getloadavg()[0], 1)}
     print(" ".join(f"{name} {value}" for name, value in machine.items()))
-    found = text.prepare(arguments.text, arguments.files, vocab=DENSE["vocab"], context=DENSE["context"],
-                         train_bytes=24_000_000, heldout_bytes=300_000)
-    print(", ".join(f"{name} {value}" for name, value in found.items() if name != "wanted"), flush=True)
-    done: dict[str, Any] = {"machine": machine, "text": found}
+    done: dict[str, Any] = {"machine": machine}
+    for shape in [DENSE] * bool({"dense", "mixture"} & set(parts)) + [RACE] * bool({"quality", "ablation"} & set(parts)):
+        found = text.prepare(arguments.text, arguments.files / str(shape["context"]), vocab=shape["vocab"],
+                             context=shape["context"], train_bytes=24_000_000, heldout_bytes=300_000)
+        print(", ".join(f"{name} {value}" for name, value in found.items() if name != "wanted"), flush=True)
+        done["text"] = found
     bars: list[Bar] = []
     for part in parts:
         if part in ("dense", "mixture"):

@@ -34,6 +34,7 @@ class Job:
         self.seconds: float | None = job.get("seconds")
         self.mode: str = job["mode"]
         self.precision: str = job.get("precision", "fp32")
+        self.device = torch.device(job.get("device", "cpu"))
         self.options: dict[str, Any] = job.get("options", {})
         self.seed: int = job["seed"]
         self.context: int = self.shape["context"]
@@ -90,6 +91,8 @@ class Job:
 
     def tick(self) -> None:
         """A step has ended."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
         self.times.append(time.perf_counter())
         self.cpu.append(time.process_time())
         if self.progress() >= 1.0:
@@ -98,9 +101,12 @@ class Job:
     def answer(self) -> None:
         """Print the result and end the process, whatever loop it is in."""
         seconds = np.diff(self.times).tolist()
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        if self.device.type == "cuda":
+            held = torch.cuda.max_memory_allocated() / 1e9
         result: dict[str, Any] = {
             "seconds": seconds, "cpu": np.diff(self.cpu).tolist(), "losses": self.losses, "torch": torch.__version__,
-            "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, **self.about}
+            "gigabytes": held, **self.about}
         if self.heldout and self.nats:
             result |= self._judge()
         print("\n" + json.dumps({"result": result}), flush=True)
@@ -118,7 +124,8 @@ class Job:
                 ids = torch.from_numpy(tokens[at : at + 16])
                 ends = torch.from_numpy(counts[at : at + 16].astype(np.int64))
                 places = torch.arange(self.context)[None] < ends[:, None]
-                total += self.nats(ids[:, :-1].contiguous(), ids[:, 1:].masked_fill(~places, -100).contiguous())
+                targets = ids[:, 1:].masked_fill(~places, -100)
+                total += self.nats(ids[:, :-1].contiguous().to(self.device), targets.contiguous().to(self.device))
         return {"bpb": total / math.log(2) / size, "nats_per_token": total / float(counts.sum())}
 
 

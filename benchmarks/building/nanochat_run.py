@@ -38,7 +38,7 @@ def main() -> None:
                               n_head=shape["heads"], n_kv_head=shape["kv_heads"], n_embd=shape["width"],
                               window_pattern="L"))  # what its documentation says for machines without FlashAttention 3
         reference = GPT(GPTConfig(vocab_size=shape["vocab"], n_layer=12, n_head=6, n_kv_head=6, n_embd=768))
-    model.to_empty(device="cpu")
+    model.to_empty(device=job.device)
     model.init_weights()
     matrices = sum(module.weight.numel() for module in model.modules() if isinstance(module, Linear))
     job.about = {"nanochat": (HERE / "peers" / "nanochat" / "commit").read_text().strip()[:7],
@@ -70,7 +70,7 @@ def main() -> None:
     job.watch(nats, hook=False)
     step = 0
     while True:
-        rows = job.rows(step)
+        rows = job.rows(step).to(job.device)
         loss = compiled(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
         noted = loss.detach()
         loss.backward()

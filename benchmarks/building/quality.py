@@ -12,13 +12,13 @@ from typing import Any
 
 from bars import Bar, at_least
 from contestants import Contestant
-from shapes import DENSE, SMALL
+from shapes import RACE, SMALL
 
 OURS: dict[str, Any] = {
-    "muon": True, "fitted": True, "schedule": "wsd", "optim": {"muon_lr": 0.04, "adam_lr": 0.024},
+    "muon": True, "fitted": True, "schedule": "wsd", "optim": {"muon_lr": 0.02, "adam_lr": 0.012},
     "loss": {"z_weight": 1e-4}, "spec": {"qk_norm": True}}
 TRIES: dict[str, list[dict[str, Any]]] = {
-    "dokja": [{"optim": {**OURS["optim"], "muon_lr": rate, "adam_lr": 0.6 * rate}} for rate in (0.02, 0.04, 0.08)],
+    "dokja": [{"optim": {**OURS["optim"], "muon_lr": rate, "adam_lr": 0.6 * rate}} for rate in (0.01, 0.02, 0.04)],
     "nanochat": [{"rate": rate} for rate in (1.0, 2.0, 4.0)],
     "transformers": [{"learning": {"lr": rate}} for rate in (1e-3, 2e-3, 4e-3)]}
 MODES = {"dokja": ("native",), "nanochat": ("eager", "compile"), "transformers": ("eager", "compile")}
@@ -40,12 +40,14 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 
 def shape_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    return SMALL if arguments.small else DENSE
+    return SMALL if arguments.small else RACE
 
 
 def job_of(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
-    return {"tokens": str(arguments.files / "tokens.npy"), "packed": str(arguments.files / "packed.npz"),
-            "heldout": str(arguments.files / "heldout.npz"), "shape": shape_of(arguments), "batch": arguments.batch,
+    shape = shape_of(arguments)
+    files = arguments.files / str(shape["context"])
+    return {"tokens": str(files / "tokens.npy"), "packed": str(files / "packed.npz"),
+            "heldout": str(files / "heldout.npz"), "shape": shape, "batch": arguments.batch,
             "seed": seed, "threads": arguments.threads, "cpu_time": arguments.cpu_time}
 
 

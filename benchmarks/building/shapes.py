@@ -10,8 +10,13 @@ from dokja.models.spec import MLP, PERI, PRE, Attention, Layer, ModelSpec, MoE, 
 # RMSNorm, RoPE, SwiGLU, untied. nanochat's MLP of four widths without a gate has the same matrix FLOPs as this one's.
 DENSE: dict[str, Any] = {"layers": 8, "width": 384, "heads": 6, "kv_heads": 6, "head_dim": 64, "hidden": 1024,
                          "vocab": 8192, "context": 512}
+# nanochat's depth of 12, as large as GPT-2's smallest, for `benchmarks/gpu.py`.
+D12: dict[str, Any] = {"layers": 12, "width": 768, "heads": 6, "kv_heads": 6, "head_dim": 128, "hidden": 2048,
+                       "vocab": 32768, "context": 2048}
+# What learns in minutes on two cores, for the quality part: a few hundred steps, where rates and schedules matter.
+RACE: dict[str, Any] = {**DENSE, "layers": 6, "width": 320, "heads": 5, "kv_heads": 5, "hidden": 864, "context": 256}
 # To try the quality part out where nothing is measured.
-SMALL: dict[str, Any] = {**DENSE, "layers": 4, "width": 192, "heads": 3, "kv_heads": 3, "hidden": 512}
+SMALL: dict[str, Any] = {**RACE, "layers": 4, "width": 192, "heads": 3, "kv_heads": 3, "hidden": 512}
 # A Qwen3-MoE: QK-norm, softmax routing, no shared expert, a balance loss.
 MIXTURE: dict[str, Any] = {**DENSE, "layers": 6, "hidden": 192, "experts": 16, "active": 4, "qk_norm": True}
 

@@ -41,9 +41,10 @@ def run(arguments: argparse.Namespace, kind: str) -> tuple[dict[str, Any], list[
     clock = "cpu" if arguments.cpu_time else "seconds"
     now = time.process_time if arguments.cpu_time else time.perf_counter
     limits = {"fp32": Limit(torch.float32, now), "bf16": Limit(torch.bfloat16, now)}
-    job = {"tokens": str(arguments.files / "tokens.npy"), "shape": shape, "batch": arguments.batch,
+    files = arguments.files / str(shape["context"])
+    job = {"tokens": str(files / "tokens.npy"), "shape": shape, "batch": arguments.batch,
            "steps": arguments.steps, "seed": 1, "threads": arguments.threads,
-           "options": {"raw": str(arguments.files / "tokens.bin")}}
+           "options": {"raw": str(files / "tokens.bin")}}
     for turn in range(arguments.rounds):
         for one in everybody:
             if one.absent or (turn and one.precision == "bf16"):

@@ -70,9 +70,9 @@ def main() -> None:
     model = build(job)
     job.about = {"transformers": transformers.__version__, "parameters": sum(p.numel() for p in model.parameters())}
     arguments = TrainingArguments(
-        output_dir=tempfile.mkdtemp(), use_cpu=True, per_device_train_batch_size=job.batch, max_steps=1 << 19,
-        save_strategy="no", logging_steps=1000, report_to=[], disable_tqdm=True, seed=job.seed, max_grad_norm=1.0,
-        torch_compile=job.compiled, bf16=job.precision == "bf16", dataloader_num_workers=0)
+        output_dir=tempfile.mkdtemp(), use_cpu=job.device.type == "cpu", per_device_train_batch_size=job.batch,
+        max_steps=1 << 19, save_strategy="no", logging_steps=1000, report_to=[], disable_tqdm=True, seed=job.seed,
+        max_grad_norm=1.0, torch_compile=job.compiled, bf16=job.precision == "bf16", dataloader_num_workers=0)
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     # fused: the Trainer's own default for AdamW.
