@@ -62,24 +62,22 @@ def main() -> None:
                "cores": psutil.cpu_count(), "instructions": torch.backends.cpu.get_cpu_capability(),
                "load": round(psutil.getloadavg()[0], 1)}
     print(" ".join(f"{name} {value}" for name, value in machine.items()))
-    done: dict[str, Any] = {"machine": machine}
-    for shape in [DENSE] * bool({"dense", "mixture"} & set(parts)) + [RACE] * bool({"quality", "ablation"} & set(parts)):
+    out, bars = arguments.out, list[Bar]()
+    done: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out and out.exists() else {}
+    for part in parts:
+        shape = DENSE if part in ("dense", "mixture") else RACE
         found = text.prepare(arguments.text, arguments.files / str(shape["context"]), vocab=shape["vocab"],
                              context=shape["context"], train_bytes=24_000_000, heldout_bytes=300_000)
         print(", ".join(f"{name} {value}" for name, value in found.items() if name != "wanted"), flush=True)
-        done["text"] = found
-    bars: list[Bar] = []
-    for part in parts:
         if part in ("dense", "mixture"):
-            figures, more = throughput.run(arguments, part)
+            figures, its = throughput.run(arguments, part)
         else:
-            figures, more = (quality.run if part == "quality" else quality.ablations)(arguments)
-        done[part] = figures
-        bars += more
-        done["bars"] = [bar._asdict() for bar in bars]
-        if arguments.out:  # after every part: what is measured is kept, whatever befalls the next
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            arguments.out.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            figures, its = (quality.run if part == "quality" else quality.ablations)(arguments)
+        bars += its
+        done[part] = {"machine": machine, "text": found, **figures, "bars": [bar._asdict() for bar in its]}
+        if out:  # after every part: what is measured is kept, whatever befalls the next; other parts stay as they were
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print()
     for bar in bars:
         print(bar)
