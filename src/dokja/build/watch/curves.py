@@ -76,15 +76,16 @@ def chart(title: str, lines: Sequence[Line], *, width: float = 440, height: floa
           alone: bool = False, logarithmic: bool = False, x_title: str = "") -> str:
     """Lines over steps; "" without two points. noisy: draw the values faintly and their moving average over them.
 
-    alone: a file of its own. What lies above nineteen twentieths of the first fall is cut off, or it would flatten all
-    that follows.
+    alone: a file of its own. logarithmic: of the places, for a few points that are no steps. The first twentieth of
+    steps does not count for the height, or a run's first fall would flatten all that follows; what leaves is cut off.
     """
     drawn = [replace(line, points=thinned(line.points)) for line in lines if len(line.points) > 1]
     if not drawn:
         return ""
     xs = [x for line in drawn for x, _ in line.points]
     low_x, high_x = min(xs), max(xs)
-    settled = [y for line in drawn for x, y in line.points if x >= low_x + 0.05 * (high_x - low_x)] or [0.0]
+    begin = low_x if logarithmic else low_x + 0.05 * (high_x - low_x)
+    settled = [y for line in drawn for x, y in line.points if x >= begin]
     low, high = min(settled), max(settled)
     pad = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
     low, high = low - pad, high + pad
