@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import random
+import re
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -115,6 +117,32 @@ def test_a_signal_ends_the_run_after_its_step_and_it_goes_on(straight: Path, tmp
 
     assert run(tiny(), folder, stop_at_ten) == Outcome(10, STEPS, "SIGTERM")
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step-00000007", "step-00000010"]
+    assert run(tiny(), folder, quiet) == Outcome(STEPS, STEPS, None)
+    same_runs(straight, folder)
+
+
+def run_to_a_full_disk(folder: Path, said: Path) -> None:
+    """From step 17 on no file may grow over 40,000 bytes: the next checkpoint finds the disk full, metrics do not."""
+    def fill(record: dict[str, Any]) -> None:
+        if record.get("step") == 17:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    try:
+        run(tiny(), folder, fill)
+    except DokjaError as error:
+        said.write_text(str(error), encoding="utf-8")
+
+
+def test_a_full_disk_ends_the_run_in_a_sentence_and_with_room_it_goes_on(straight: Path, tmp_path: Path) -> None:
+    folder, said = tmp_path / "run", tmp_path / "said.txt"
+    process = multiprocessing.get_context("fork").Process(target=run_to_a_full_disk, args=(folder, said))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+    assert re.fullmatch(r"no space left for the checkpoint .*step-00000021: free some and run the same command again, "
+                        r"the run goes on from the checkpoint before", said.read_text(encoding="utf-8"))
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step-00000007", "step-00000014"]
     assert run(tiny(), folder, quiet) == Outcome(STEPS, STEPS, None)
     same_runs(straight, folder)
 
