@@ -6,12 +6,28 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from ..errors import DokjaError
+
 if TYPE_CHECKING:
     import torch
 
 # Dense bfloat16 FLOPs a second without sparsity, from NVIDIA's data sheets.
 GPU_PEAKS = {"B200": 2.25e15, "H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12,
              "A10G": 70e12, "V100": 125e12, "T4": 65e12}
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name, as cpu, cuda or cuda:1; raises DokjaError for one that this torch cannot use."""
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts
+        said = str(error).splitlines()[0].rstrip(".:")
+        raise DokjaError(f"train.device = {name!r} cannot be used here ({said}): --set train.device=cpu, or install a "
+                         "torch for that device") from None
+    return device
 
 
 def peak_flops(device: torch.device) -> float | None:

@@ -191,6 +191,16 @@ def test_mid_training_goes_on_from_a_run_with_a_longer_context(straight: Path, t
     assert torch.isfinite(after.decoder(ids)).all()
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_one_sentence(device: str, tmp_path: Path) -> None:
+    with pytest.raises(DokjaError, match=f"^train.device = '{device}' cannot be used here [^\n]*$"):
+        run(resolve(tiny(), [f"train.device={device}"]), tmp_path / "run", quiet)
+
+
+def test_a_schedule_may_have_no_warm_up(tmp_path: Path) -> None:
+    assert run(resolve(tiny(), ["schedule.steps=2", "schedule.warmup=0"]), tmp_path / "run", quiet).step == 2
+
+
 def test_training_can_be_budgeted_in_tokens(tmp_path: Path) -> None:
     recipe = tiny()
     recipe = replace(recipe, schedule=replace(recipe.schedule, steps=None, tokens=1000))
@@ -202,6 +212,10 @@ def test_training_can_be_budgeted_in_tokens(tmp_path: Path) -> None:
     ("trian.seed=1", "a recipe has no trian; did you mean train?"),
     ("train.seed=many", "train.seed = 'many' does not fit the recipe"),
     ("train.precision=fp16", "train.precision = 'fp16' does not fit the recipe"),
+    ("task.batch=0", "task.batch = 0 does not fit the recipe: it should be 1 or more"),
+    ("train.clip=0", "train.clip = 0.0 does not fit the recipe: it should be a number above 0"),
+    ("schedule.floor=2", "schedule.floor = 2.0 does not fit the recipe: it should be from 0 to 1"),
+    ("schedule.tokens=.nan", "schedule.tokens = nan does not fit the recipe: it should be 1 or more"),
     ("task.batch", "'task.batch' sets nothing: write key=value"),
     ("name.of.it=1", "name is a value and has no 'of' in it"),
     ("watch.prompts=[오늘", "is not YAML"),

@@ -42,7 +42,7 @@ def train(
         return
     import torch
 
-    from ..machine import peak_flops
+    from ..machine import device_of, peak_flops
     from ..parallel import make_parallel
     from ..watch import Progress
     from .loop import RECORD, run
@@ -57,7 +57,7 @@ def train(
         if any(out.iterdir()) and not (out / RECORD).exists():
             raise DokjaError(f"{out} holds something that is no run: delete it yourself if it is to go")
         shutil.rmtree(out)
-    peak = peak_flops(parallel.device or torch.device(resolved.train.device)) if parallel.index == 0 else None
+    peak = peak_flops(parallel.device or device_of(resolved.train.device)) if parallel.index == 0 else None
     with Progress(peak=peak) if parallel.index == 0 else nullcontext() as progress:
         outcome = run(resolved, out, progress.log if progress else lambda line: None, parallel,
                       new_sampler() if new_sampler and resolved.task.kind == "grpo" else None)

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -123,6 +124,20 @@ class Recipe:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
+# From where to where a number may go; None is without an end.
+_RANGES: dict[str, tuple[float, float | None]] = {
+    "train.micro_batch": (1, None), "train.balance_rate": (0, None), "train.optim.muon_lr": (0, None),
+    "train.optim.adam_lr": (0, None), "train.optim.momentum": (0, 1), "train.optim.weight_decay": (0, None),
+    "train.optim.base_width": (1, None), "train.guard.window": (2, None), "train.guard.patience": (1, None),
+    "model.parameters": (1000, None), "model.context": (2, None), "model.extend": (1, None), "model.window": (1, None),
+    "data.train_bytes": (1, None), "data.heldout_bytes": (0, None), "data.exercises": (0, 1),
+    "data.answer_weight": (1, None), "data.vocab": (0, None), "schedule.steps": (1, None), "schedule.tokens": (1, None),
+    "schedule.warmup": (0, None), "schedule.decay": (0, 1), "schedule.floor": (0, 1), "watch.evaluate": (0, None),
+    "watch.sample": (0, None), "watch.checkpoint": (0, None), "watch.keep": (1, None), "task.batch": (1, None),
+    "task.mtp_weight": (0, None), "task.balance_weight": (0, None), "task.z_weight": (0, None), "task.share": (0, 1),
+    "task.smoothing": (0, 0.5), "task.group": (2, None), "task.max_tokens": (1, None), "task.rounds": (1, None)}
+_ABOVE_ZERO = ("train.clip", "train.optim.eps", "train.guard.sigmas", "task.beta", "task.temperature")
+
 # What may differ when a run goes on: where and how often it is looked at, and what it runs on.
 FREE = ("name", "watch", "train.device", "train.compile", "train.recompute", "train.micro_batch", "schedule.steps",
         "schedule.tokens", "parallel")
@@ -153,11 +168,13 @@ def from_dict(data: Mapping[str, Any]) -> Recipe:
     try:
         task = TypeAdapter(TASKS[kind]).validate_python(its)
         at = ()
-        return TypeAdapter(Recipe).validate_python({**data, "task": task})
+        recipe: Recipe = TypeAdapter(Recipe).validate_python({**data, "task": task})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in (*at, *first["loc"]))
         raise DokjaError(f"{where} = {first['input']!r} does not fit the recipe: {first['msg'].lower()}") from None
+    _refuse_outside(recipe)
+    return recipe
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
@@ -185,6 +202,22 @@ def _known(cls: Any) -> dict[str, Any]:
         inner = [option for option in options if dataclasses.is_dataclass(option)]
         known[part.name] = {key: below for option in inner for key, below in _known(option).items()} if inner else None
     return known
+
+
+def _refuse_outside(recipe: Recipe) -> None:
+    """Raise DokjaError for a number that leaves its range."""
+    for key in (*_RANGES, *_ABOVE_ZERO):
+        value: Any = recipe
+        for part in key.split("."):
+            value = getattr(value, part, None)  # tasks differ in what they have, and a guard may be off
+        if value is None:
+            continue
+        least, most = _RANGES.get(key, (0.0, None))
+        if not (math.isfinite(value) and value >= least and (most is None or value <= most)) or (
+                key in _ABOVE_ZERO and value == 0):
+            wanted = "a number above 0" if key in _ABOVE_ZERO else f"{least:g} or more" if most is None else (
+                f"from {least:g} to {most:g}")
+            raise DokjaError(f"{key} = {value!r} does not fit the recipe: it should be {wanted}")
 
 
 def _refuse_unknown(data: Mapping[str, Any], known: Mapping[str, Any], prefix: str) -> None:

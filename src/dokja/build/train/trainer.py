@@ -23,6 +23,7 @@ from ...models.ffn import MixtureOfExperts
 from ...models.init import initialise
 from ...models.spec import ModelSpec
 from ..layout import Box
+from ..machine import device_of
 from ..optim import Exchange, MuonAdamW, OptimConfig, Update, local
 from ..schedule import Schedule
 from ..seeds import named_seed
@@ -153,7 +154,7 @@ class Trainer:
         """model: the weights to begin from, random ones from the seed without it."""
         self.spec, self.objective, self.config, self.schedule = spec, objective, config, schedule
         self.parallel: Parallel = parallel or Alone()
-        self.device = self.parallel.device or torch.device(config.device)
+        self.device = self.parallel.device or device_of(config.device)
         self.model = Decoder(spec) if model is None else model
         if model is None:
             initialise(self.model, named_seed(config.seed, "init"))
