@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -32,6 +33,7 @@ app.add_typer(build_app, name="build")
 app.add_typer(judge_app, name="judge")
 app.add_typer(models_app, name="models")
 
+
 def _engine_sampler() -> Any:
     from .serve.rollout import EngineSampler
 
@@ -40,6 +42,9 @@ def _engine_sampler() -> Any:
 
 train_command.new_sampler = _engine_sampler
 _USAGE: Any = typer.BadParameter.__bases__[0]  # click's UsageError, whichever copy of click this typer has
+
+# What a path that the user gave may be unfit by.
+_OF_PATHS = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 
 HOME = Path("seasons/pocket")
 Home = Annotated[Path, typer.Option("--home", help="Folder that holds the season.", show_default=True)]
@@ -65,10 +70,14 @@ def main() -> None:
         print(f"dokja: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.errno != 28:  # ENOSPC; anything else is a defect of ours
+        if error.errno == errno.ENOSPC:
+            said = (f"no space left on the disk{f' of {error.filename}' if error.filename else ''}: free some and run "
+                    "the same command again")
+        elif error.errno in _OF_PATHS and error.filename:
+            said = f"{error.filename} cannot be used ({error.strerror}): give another path"
+        else:  # a defect of ours
             raise
-        print(f"dokja: no space left on the disk{f' of {error.filename}' if error.filename else ''}: free some and run "
-              "the same command again", file=sys.stderr)
+        print(f"dokja: {said}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -9,6 +9,7 @@ import random
 import re
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from dokja.build.train.loop import Outcome, run
 from dokja.build.train.next_token import NextTokenConfig
 from dokja.build.train.recipe import Recipe, resolve
 from dokja.build.train.recipes import find
+from dokja.cli import main
 from dokja.errors import DokjaError
 from dokja.models.folder import load_folder
 
@@ -254,3 +256,15 @@ def test_a_recipe_may_be_a_file_of_ones_own(tmp_path: Path) -> None:
     path.write_text("raise OSError('no')\n")
     with pytest.raises(DokjaError, match=r"gives no recipe \(OSError: no\)"):
         find(str(path))
+
+
+def test_a_path_that_is_no_folder_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    thesis = tmp_path / "thesis.tex"
+    thesis.write_text("mine")
+    monkeypatch.setattr(sys, "argv", ["dokja", "build", "train", "pretrain", "--out", str(thesis)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"dokja: {thesis} cannot be used (Not a directory): give another path\n"
+    assert thesis.read_text() == "mine"
