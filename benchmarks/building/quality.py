@@ -17,11 +17,11 @@ from contestants import Contestant
 from shapes import RACE, SMALL
 
 OURS: dict[str, Any] = {
-    "muon": True, "fitted": True, "schedule": "wsd", "optim": {"muon_lr": 0.02, "adam_lr": 0.012},
+    "muon": True, "fitted": True, "schedule": "wsd", "optim": {"muon_lr": 0.005, "adam_lr": 0.006},
     "loss": {"z_weight": 1e-4}, "spec": {"qk_norm": True}}
 # Where each begins to look, and how it takes a rate: Muon's, nanochat's own times so much, AdamW's.
 RATES: dict[str, tuple[float, Callable[[float], dict[str, Any]]]] = {
-    "dokja": (0.01, lambda rate: {"optim": {**OURS["optim"], "muon_lr": rate, "adam_lr": 0.6 * rate}}),
+    "dokja": (0.005, lambda rate: {"optim": {"muon_lr": rate, "adam_lr": 1.2 * rate}}),
     "nanochat": (4.0, lambda rate: {"rate": rate}),
     "transformers": (2e-3, lambda rate: {"learning": {"lr": rate}})}
 TRIES = 6  # at most
@@ -32,7 +32,7 @@ PROBE = 6  # steps to find out which mode is faster
 # Each of our choices off, one at a time; what is named replaces that part of the recipe.
 ABLATIONS: dict[str, dict[str, Any]] = {
     "all choices": {},
-    "AdamW for Muon": {"muon": False, "optim": {"adam_lr": 0.003}},
+    "AdamW for Muon": {"muon": False, "optim": {"adam_lr": 0.004}},
     "cosine for WSD": {"schedule": "cosine"},
     "constant rate for WSD": {"schedule": "constant"},
     "end to end for fitted sequences": {"fitted": False},

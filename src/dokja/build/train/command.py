@@ -18,8 +18,9 @@ new_sampler: Callable[[], Any] | None = None
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A named recipe, a .py file with a function recipe(), or the folder of "
-                                               "a run whose recipe to take.")] = "pretrain",
+    recipe: Annotated[str, typer.Argument(
+        help="pretrain, midtrain, sft, dpo, simpo, grpo or distil; a .py file with a function recipe(); or the folder "
+             "of a run whose recipe to take.")] = "pretrain",
     out: Annotated[Path, typer.Option(help="Folder of the run; a run that is there goes on.")] = Path("run"),
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE",
                                                        help="Change one value, as train.seed=7; repeatable.")] = None,

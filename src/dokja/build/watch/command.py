@@ -21,6 +21,9 @@ def watch(runs: Runs, host: Annotated[str, typer.Option(help="Address to listen 
     from .server import make_server
 
     server = make_server(runs, host, port)
+    for run in runs:
+        if not (run / "run.json").exists():
+            print(f"{run} holds no run yet: the page fills when one begins there", flush=True)
     print(f"http://{host}:{server.server_address[1]}/ shows {', '.join(map(str, runs))}; Ctrl-C ends it", flush=True)
     try:
         server.serve_forever()
