@@ -26,7 +26,7 @@ ALLOWED = {
 }
 EXTRAS = {"fastapi", "uvicorn", "nicegui", "httpx", "sqlalchemy", "psutil", "pyarrow", "zstandard", "transformers",
           "pandas", "openai", "playwright", "gguf", "huggingface_hub", "kiwipiepy", "quicktok", "pydantic", "yaml",
-          "tensorboard", "trackio", "wandb",
+          "torchao", "tensorboard", "trackio", "wandb",
           "py3langid", "rensa", "resiliparse", "warcio", "hwpx", "datasets", "ray"}
 
 

@@ -47,6 +47,16 @@ def test_experts(tokens: int, active: int, experts: int, width: int, hidden: int
     check(forward, x, gate_up, down, weight, *([torch.randn(tokens, width)] if shared else []))
 
 
+def test_a_shared_expert_in_another_precision_is_added_as_it_is() -> None:
+    """Under autocast a shared expert may come in bfloat16 while all else is float32."""
+    x, gate_up, down = torch.randn(64, 24), torch.randn(5, 24, 32) * 0.2, torch.randn(5, 16, 24) * 0.2
+    expert, weight = torch.rand(64, 5).topk(2).indices, torch.rand(64, 2)
+    load, shared = expert.flatten().bincount(minlength=5), torch.randn(64, 24).bfloat16()
+    found = ops.experts(x, gate_up, down, expert, weight, load, further_NC=shared)
+    torch.testing.assert_close(found, ops.experts(x, gate_up, down, expert, weight, load) + shared.float(),
+                               atol=1e-5, rtol=1e-5)
+
+
 def test_a_favourite_expert_and_an_idle_one_give_the_same_bits_on_one_thread_and_on_two() -> None:
     x, gate_up, down = torch.randn(700, 24), torch.randn(5, 24, 32) * 0.2, torch.randn(5, 16, 24) * 0.2
     expert = torch.rand(700, 5).topk(2).indices

@@ -190,7 +190,8 @@ def experts(x_NC: Tensor, gate_up_ECF: Tensor, down_EFC: Tensor, expert_NA: Tens
     gate_up: [E, C, 2F]; down: [E, F, C]; load_E: how many tokens chose each expert.
     """
     plain = activation == "silu" and gate_up_bias_EF is None
-    if plain and native.takes(x_NC, gate_up_ECF, down_EFC, weight_NA) and native.experts_take(gate_up_ECF):
+    given = [x_NC, gate_up_ECF, down_EFC, weight_NA] + ([] if further_NC is None else [further_NC])
+    if plain and native.takes(*given) and native.experts_take(gate_up_ECF):
         return native.experts(x_NC, gate_up_ECF, down_EFC, expert_NA, weight_NA, further_NC)
     order = expert_NA.flatten().argsort(stable=True)
     token = order // expert_NA.shape[1]

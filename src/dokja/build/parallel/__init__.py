@@ -15,7 +15,8 @@ __all__ = ["ParallelConfig", "make_parallel"]
 def make_parallel(config: ParallelConfig, *, precision: str = "fp32") -> Parallel:
     """This process among those that torchrun started (its environment says which), or alone.
 
-    precision: "bf16" gathers parameters in bfloat16. Raises DokjaError when another number of processes runs.
+    precision: other than "fp32" gathers parameters in bfloat16. Raises DokjaError when another number of processes
+    runs.
     """
     import os
 

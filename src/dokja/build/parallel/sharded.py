@@ -279,7 +279,7 @@ def start(config: ParallelConfig, *, precision: str = "fp32", timeout: float = 1
             dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=patience)
         else:
             dist.init_process_group(backend, timeout=patience)
-    return Sharded(config, device, torch.bfloat16 if precision == "bf16" else None)
+    return Sharded(config, device, None if precision == "fp32" else torch.bfloat16)
 
 
 def _cuts(model: Decoder) -> dict[str, tuple[Cut, ...]]:

@@ -68,6 +68,9 @@ def run(recipe: Recipe, folder: Path, show: Tell, parallel: Parallel | None = No
     if recipe.train.compile and max(recipe.parallel.expert, recipe.parallel.tensor) > 1:
         raise DokjaError("what passes between experts' and tensor ranks is not compiled: leave train.compile off, or "
                          "use parallel.shard alone")
+    if recipe.train.precision == "fp8" and recipe.parallel.tensor > 1:
+        raise DokjaError("float8 layers are not divided by tensor parallelism: leave train.precision at bf16, or "
+                         "use parallel.shard and parallel.expert")
     first = parallel.index == 0
     if first:
         check_sinks(recipe.watch.log)

@@ -27,6 +27,7 @@ from ..machine import device_of
 from ..optim import Exchange, MuonAdamW, OptimConfig, Update, local
 from ..schedule import Schedule
 from ..seeds import named_seed
+from .float8 import to_float8
 from .guard import Guard, GuardConfig
 from .objective import Batch, Objective
 
@@ -39,6 +40,7 @@ class TrainConfig:
     clip: largest gradient norm. balance_rate: how far a router's bias moves a step towards underused experts (Wang et
     al. 2024, arXiv 2408.15664). guard: None stops at the first loss that is no finite number.
     precision: "bf16" computes matrix products in bfloat16 (torch.autocast); weights and optimizer stay in float32.
+    "fp8" has the blocks' linear layers in float8 (`float8.to_float8`) and all else as "bf16".
     recompute: keep only each block's input and compute the block again in the backward pass. device: a torch device.
     """
 
@@ -48,7 +50,7 @@ class TrainConfig:
     balance_rate: float = 0.01
     optim: OptimConfig = field(default_factory=OptimConfig)
     guard: GuardConfig | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp8"] = "fp32"
     recompute: bool = False
     compile: bool = False
     device: str = "cpu"
@@ -159,6 +161,8 @@ class Trainer:
         if model is None:
             initialise(self.model, named_seed(config.seed, "init"))
         self.model.to(self.device).train()
+        if config.precision == "fp8":
+            to_float8(self.model, self.device)
         if self.device.type == "cpu":
             native.keep_pages()
         if config.recompute:
