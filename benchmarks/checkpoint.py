@@ -13,6 +13,7 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +21,9 @@ from typing import Any
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent / "serving"))
+from bars import at_most
 
 from dokja.build.packing import Sequences
 from dokja.build.schedule import Schedule
@@ -67,12 +71,14 @@ def main() -> None:
             print(f"step {usual * 1e3:6.0f} ms  copy {copy * 1e3:5.0f} ms  {len(beside):2} steps beside the writer, "
                   f"{(stall - copy) * 1e3:5.0f} ms longer  {rows[-1]['share']:.2%} of {EVERY} steps", flush=True)
     share = statistics.median(row["share"] for row in rows)
+    bar = at_most(f"asynchronous checkpoints of {size / 1e6:.0f} MB every {EVERY} steps, share of training", share,
+                  0.01)
     if args.out:
         table = {"spec": spec.name, "bytes": size, "every": EVERY, "rows": rows, "share": share,
+                 "bars": [bar._asdict()],
                  "versions": {"torch": torch.__version__, "python": platform.python_version()}}
         args.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    print(f"{'ok' if share <= 0.01 else 'short'} a checkpoint of {size / 1e6:.0f} MB every {EVERY} steps takes "
-          f"{share:.2%} of training (goal 1%)")
+    print(bar)
 
 
 def _timed(run: Trainer) -> float:

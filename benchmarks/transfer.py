@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import time
 from dataclasses import replace
 from itertools import islice
@@ -21,6 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent / "serving"))
+from bars import at_most
 
 from dokja.build.korean import documents
 from dokja.build.optim import OptimConfig
@@ -82,14 +86,14 @@ def main() -> None:
                      for spec in specs] for follow in (True, False)}
     for follow, found in best.items():
         print(f"best factor, {'following the width' if follow else 'fixed'}:", *(f"{factor:g}" for factor in found))
+    furthest = max(max(factor, best[True][0]) / min(factor, best[True][0]) for factor in best[True])
+    bar = at_most(f"best rates of {len(sizes)} sizes, the furthest over the smallest size's", furthest, 2)
     table = {"family": args.family, "steps": args.steps, "seeds": args.seeds, "rows": rows,
              "versions": {"torch": torch.__version__, "python": platform.python_version()},
-             "best": {"follow": best[True], "fixed": best[False]}}
+             "best": {"follow": best[True], "fixed": best[False]}, "bars": [bar._asdict()]}
     if args.out:
         args.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    furthest = max(max(factor, best[True][0]) / min(factor, best[True][0]) for factor in best[True])
-    print(f"{'ok' if furthest <= 2 else 'short'} the best rate stays put over {len(sizes)} sizes: within a factor of "
-          f"{furthest:g} (goal 2)")
+    print(bar)
 
 
 def draw(table: dict[str, Any], path: Path) -> None:
