@@ -12,11 +12,11 @@
 #   make bench-season                 measure the bars of the pocket season
 #   make bench-models                 measure the plain module against transformers
 #   make bench-tokenizer              measure our tokenizers against published ones, on ../shared/corpus or TEXT=folder
-#   make bench-build                  all bars of build/: corpus, tokenizer, training, checkpoints (two hours)
+#   make bench-build                  all bars of build/: corpus, tokenizer, training, checkpoints (three hours)
 #   make bench-gpu                    measure training on this machine's GPU against nanochat and transformers
 #   make bench-sampler MODEL=folder   measure what choosing tokens takes of a step at batch 32
 #   make bench-corpus                 measure the steps of a corpus against datatrove (after make bench-peers-build)
-#   make bench-peers-build bench-train  install four trainers apart, and measure ours against them (about an hour)
+#   make bench-peers-build bench-train  install four trainers apart, and measure ours against them (two hours)
 #   make bench-peers bench-serve      install llama.cpp and vLLM apart, and measure the server against them
 
 PYTHON ?= python3
@@ -113,7 +113,7 @@ bench-peers-build:
 	git -C $(BUILD_PEERS)/nanochat/repository checkout --quiet $(NANOCHAT)
 	echo $(NANOCHAT) > $(BUILD_PEERS)/nanochat/commit
 
-# All bars of build/, one after the other; about two hours on a quiet machine.
+# All bars of build/, one after the other; about three hours on a quiet machine.
 bench-build: bench-corpus bench-tokenizer bench-train
 	$(BIN)/python benchmarks/transfer.py --out benchmarks/results/transfer.json
 	$(BIN)/python benchmarks/checkpoint.py --out benchmarks/results/checkpoint.json
