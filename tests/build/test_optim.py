@@ -144,6 +144,17 @@ def test_adamw_is_pytorchs_bit_for_bit(name: str) -> None:
         assert torch.equal(model.get_parameter(group["name"]), group["params"][0]), group["name"]
 
 
+def test_an_embedding_may_have_a_rate_of_its_own() -> None:
+    """Adam's first step moves every number that has a gradient by the rate."""
+    model = new_model("solar-open")
+    before = values(model)
+    give_gradients(model, 0)
+    MuonAdamW(model, OptimConfig(embedding_lr=0.05, weight_decay=0.0)).step(1.0)
+    for at, lr in (("embedding.weight", 0.05), ("head.weight", OptimConfig().adam_lr)):
+        moved = (model.get_parameter(at).detach() - before[at]).abs()
+        torch.testing.assert_close(moved, torch.full_like(moved, lr), rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_matrices_stored_together_are_orthogonalised_apart(name: str) -> None:
     """A thousand times larger gradient of one leaves the update of the others as it was."""

@@ -79,11 +79,13 @@ class OptimConfig:
     base_width: the width at which the rates were found; at another one Muon's is times sqrt(base_width / width), since
     its step has the spectral norm 0.2 sqrt(max(M, N)) and what a layer's output may move by does not grow with its
     width (Yang et al. 2023, arXiv 2310.17813), and Adam's of head and routers times base_width / width (muP, arXiv
-    2203.03466, table 3). None takes the rates as they are.
+    2203.03466, table 3). None takes the rates as they are. embedding_lr: Adam's rate for an untied embedding, of whose
+    rows a step changes few; None is adam_lr.
     """
 
     muon_lr: float = 0.01
     adam_lr: float = 0.006
+    embedding_lr: float | None = None
     momentum: float = 0.95
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-10
@@ -146,6 +148,8 @@ class MuonAdamW:
                 reads = 1.0 if not table or name == "embedding.weight" else relative
                 scale = reads * {"embedding.weight": 1 / model.spec.embedding_scale,
                                  "head.weight": 1 / model.spec.logit_scale}.get(name, 1.0)
+                if name == "embedding.weight" and config.embedding_lr is not None and not model.spec.tied:
+                    scale *= config.embedding_lr / config.adam_lr
                 self.adam.append(_Slot(name, parameter, scale=scale, decay=table))
         for slot in self.muon:
             slot.state = {"momentum": torch.zeros_like(slot.held)}

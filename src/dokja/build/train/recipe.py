@@ -127,7 +127,7 @@ class Recipe:
 # From where to where a number may go; None is without an end.
 _RANGES: dict[str, tuple[float, float | None]] = {
     "train.micro_batch": (1, None), "train.balance_rate": (0, None), "train.optim.muon_lr": (0, None),
-    "train.optim.adam_lr": (0, None), "train.optim.momentum": (0, 1), "train.optim.weight_decay": (0, None),
+    "train.optim.embedding_lr": (0, None), "train.optim.momentum": (0, 1), "train.optim.weight_decay": (0, None),
     "train.optim.base_width": (1, None), "train.guard.window": (2, None), "train.guard.patience": (1, None),
     "model.parameters": (1000, None), "model.context": (2, None), "model.extend": (1, None), "model.window": (1, None),
     "data.train_bytes": (1, None), "data.heldout_bytes": (0, None), "data.exercises": (0, 1),
@@ -136,7 +136,8 @@ _RANGES: dict[str, tuple[float, float | None]] = {
     "watch.sample": (0, None), "watch.checkpoint": (0, None), "watch.keep": (1, None), "task.batch": (1, None),
     "task.mtp_weight": (0, None), "task.balance_weight": (0, None), "task.z_weight": (0, None), "task.share": (0, 1),
     "task.smoothing": (0, 0.5), "task.group": (2, None), "task.max_tokens": (1, None), "task.rounds": (1, None)}
-_ABOVE_ZERO = ("train.clip", "train.optim.eps", "train.guard.sigmas", "task.beta", "task.temperature")
+_ABOVE_ZERO = ("train.clip", "train.optim.adam_lr", "train.optim.eps", "train.guard.sigmas", "task.beta",
+               "task.temperature")
 
 # What may differ when a run goes on: where and how often it is looked at, and what it runs on.
 FREE = ("name", "watch", "train.device", "train.compile", "train.recompute", "train.micro_batch", "schedule.steps",
