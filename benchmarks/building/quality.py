@@ -17,11 +17,11 @@ from contestants import Contestant
 from shapes import RACE, SMALL
 
 OURS: dict[str, Any] = {
-    "muon": True, "fitted": True, "schedule": "wsd", "optim": {"muon_lr": 0.005, "adam_lr": 0.006},
+    "muon": True, "fitted": True, "schedule": "wsd", "optim": {"muon_lr": 0.005, "adam_lr": 0.006, "embedding_lr": 0.2},
     "loss": {"z_weight": 1e-4}, "spec": {"qk_norm": True}}
 # Where each begins to look, and how it takes a rate: Muon's, nanochat's own times so much, AdamW's.
 RATES: dict[str, tuple[float, Callable[[float], dict[str, Any]]]] = {
-    "dokja": (0.005, lambda rate: {"optim": {"muon_lr": rate, "adam_lr": 1.2 * rate}}),
+    "dokja": (0.005, lambda rate: {"optim": {"muon_lr": rate, "adam_lr": 1.2 * rate, "embedding_lr": 40 * rate}}),
     "nanochat": (4.0, lambda rate: {"rate": rate}),
     "transformers": (2e-3, lambda rate: {"learning": {"lr": rate}})}
 TRIES = 6  # at most
@@ -38,6 +38,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "end to end for fitted sequences": {"fitted": False},
     "no z-loss": {"loss": {"z_weight": 0.0}},
     "no QK-norm": {"spec": {"qk_norm": False}},
+    "no rate of the embedding's own": {"optim": {"muon_lr": 0.005, "adam_lr": 0.006}},
     "one MTP layer": {"spec": {**OURS["spec"], "mtp": 1}},
     "tied embeddings": {"spec": {**OURS["spec"], "tied": True}},
 }
