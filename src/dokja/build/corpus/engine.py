@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -121,15 +122,23 @@ def engine(name: str, workers: int) -> Iterator[Engine]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold SIGINT back: processes that begin here never see it, not even while they import what they need."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
+    """Hold SIGINT back: processes that begin here never see it, not even while they import what they need, and none is
+    left half begun. The mask is what they inherit; it does not keep another thread from taking the signal, for which
+    Python then interrupts this one, so the handler waits as well.
+    """
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield  # Windows; and interrupts come to the main thread alone
         return
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _begin() -> None:
