@@ -66,15 +66,14 @@ def main() -> None:
     for one in everybody:
         if not one.results:
             print(f"{one.name:28s} not measured: {one.absent}")
-            rows.append({"name": one.name, "absent": one.absent})
+            rows.append(one.facts())
             continue
         last = one.results[-1]
         flops = flops_per_token(shape, last.get("matrices"))
         rate = rates[one.name] = arguments.batch * shape["context"] / one.step(WARM)
         share = rate * flops / peak if peak else float("nan")
         print(f"{one.name:28s} {rate:11.0f} tokens/s  MFU {share:6.1%}  {last['gigabytes']:5.1f} GB")
-        rows.append({"name": one.name, "tokens/s": rate, "flops/token": flops, "mfu": share,
-                     **{key: value for key, value in last.items() if key not in ("seconds", "cpu", "losses", "flops")}})
+        rows.append({**one.facts(), "tokens/s": rate, "flops/token": flops, "mfu": share})
 
     def best(peer: str) -> float:
         return max((rate for its, rate in rates.items() if its.startswith(peer)), default=float("nan"))

@@ -74,6 +74,13 @@ class Contestant:
         medians = self._medians(warm, clock)
         return min(medians), max(medians)
 
+    def facts(self) -> dict[str, Any]:
+        """For a table: its name and what its last run said but for the lists of steps, or why there is none."""
+        if not self.results:
+            return {"name": self.name, "absent": self.absent}
+        return {"name": self.name, **{key: value for key, value in self.results[-1].items()
+                                      if key not in ("seconds", "cpu", "losses", "flops")}}
+
     def _medians(self, warm: int, clock: str) -> list[float]:
         return [statistics.median(result[clock][warm - 1 :]) for result in self.results]
 

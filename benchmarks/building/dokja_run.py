@@ -58,7 +58,8 @@ def main() -> None:
     if options.get("keep_pages", True):
         native.keep_pages()
     spec = spec_of(job.shape, **options.get("spec", {}))
-    config = TrainConfig(seed=job.seed, precision=job.precision, compile=job.compiled, device=str(job.device),  # type: ignore[arg-type]
+    config = TrainConfig(seed=job.seed, precision=job.precision,  # type: ignore[arg-type]
+                         compile=job.compiled, device=str(job.device),
                          optim=optim.OptimConfig(**options.get("optim", {"adam_lr": 1e-3})))
     source: Any = Rows(job) if not options.get("fitted") else Sequences.load(job.packed)  # type: ignore[arg-type]
     objective = NextToken(source, NextTokenConfig(batch=job.batch, **options.get("loss", {})), job.seed)

@@ -16,12 +16,17 @@ from bars import Bar, at_least
 from contestants import Contestant
 from shapes import RACE, SMALL
 
+
+def our_rates(muon: float) -> dict[str, Any]:
+    return {"optim": {"muon_lr": muon, "adam_lr": 1.2 * muon, "embedding_lr": 40 * muon}}
+
+
 OURS: dict[str, Any] = {
-    "muon": True, "fitted": True, "schedule": "wsd", "optim": {"muon_lr": 0.005, "adam_lr": 0.006, "embedding_lr": 0.2},
+    "muon": True, "fitted": True, "schedule": "wsd", **our_rates(0.005),
     "loss": {"z_weight": 1e-4}, "spec": {"qk_norm": True}}
 # Where each begins to look, and how it takes a rate: Muon's, nanochat's own times so much, AdamW's.
 RATES: dict[str, tuple[float, Callable[[float], dict[str, Any]]]] = {
-    "dokja": (0.005, lambda rate: {"optim": {"muon_lr": rate, "adam_lr": 1.2 * rate, "embedding_lr": 40 * rate}}),
+    "dokja": (0.005, our_rates),
     "nanochat": (4.0, lambda rate: {"rate": rate}),
     "transformers": (2e-3, lambda rate: {"learning": {"lr": rate}})}
 TRIES = 6  # at most
@@ -38,7 +43,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "end to end for fitted sequences": {"fitted": False},
     "no z-loss": {"loss": {"z_weight": 0.0}},
     "no QK-norm": {"spec": {"qk_norm": False}},
-    "no rate of the embedding's own": {"optim": {"muon_lr": 0.005, "adam_lr": 0.006}},
+    "no rate of the embedding's own": {"optim": {**OURS["optim"], "embedding_lr": None}},
     "one MTP layer": {"spec": {**OURS["spec"], "mtp": 1}},
     "tied embeddings": {"spec": {**OURS["spec"], "tied": True}},
 }

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace, kind: str) -> tuple[dict[str, Any], list[
     for one in everybody:
         if not one.results:
             print(f"{one.name:38s} not measured: {one.absent}")
-            rows.append({"name": one.name, "absent": one.absent})
+            rows.append(one.facts())
             continue
         last = one.results[-1]
         flops = flops_per_token(shape, last.get("matrices"))
@@ -76,9 +76,8 @@ def run(arguments: argparse.Namespace, kind: str) -> tuple[dict[str, Any], list[
         loss = last["losses"][-1] if last["losses"] else float("nan")
         print(f"{one.name:38s} {rate:9.0f}  {slow:8.0f} to {fast:7.0f}  {rate * flops / 1e9:8.1f}  {share:8.1%}  "
               f"{last['gigabytes']:4.1f}  {loss:.3f}")
-        rows.append({"name": one.name, "tokens/s": rate, "rounds": [fast, slow], "flops/token": flops, "share": share,
-                     "loss": loss, **{key: value for key, value in last.items()
-                                      if key not in ("seconds", "cpu", "losses", "flops")}})
+        rows.append({**one.facts(), "tokens/s": rate, "rounds": [fast, slow], "flops/token": flops, "share": share,
+                     "loss": loss})
     figures = {"shape": shape, "batch": arguments.batch, "limit": {name: limit.flops for name, limit in limits.items()},
                "rows": rows}
     return figures, bars(kind, everybody, rates, shape, bound)

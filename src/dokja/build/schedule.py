@@ -34,8 +34,8 @@ class Schedule:
         else:
             return self.floor
         length = end - begin
-        climb = self.warmup if begin == 0 else max(1, self.warmup // 4)
-        rising = (step - begin + 1) / max(1, climb)
+        climb = max(1, self.warmup if begin == 0 else self.warmup // 4)
+        rising = (step - begin + 1) / climb
         if self.shape == "constant":
             return min(1.0, rising)
         left = (end - step) / max(1.0, (self.decay if self.shape == "wsd" else 1.0) * length)

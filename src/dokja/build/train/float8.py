@@ -13,8 +13,8 @@ from ...models.decoder import Decoder
 _MULTIPLE = 16  # both widths of a product in float8 are multiples of it (torch._scaled_mm)
 
 
-def to_float8(model: Decoder, device: torch.device) -> int:
-    """Let the blocks' linear layers multiply in float8, in place; how many they are.
+def to_float8(model: Decoder, device: torch.device) -> None:
+    """Let the blocks' linear layers multiply in float8, in place.
 
     Inputs, weights and gradients are scaled row by row, inputs and weights to e4m3 (Micikevicius et al. 2022, arXiv
     2209.05433); parameters stay as and where they are, under their names. Left as they were: embedding and head,
@@ -28,15 +28,10 @@ def to_float8(model: Decoder, device: torch.device) -> int:
         raise DokjaError("train.precision=fp8 multiplies by torchao: `pip install dokja[fp8]` brings it") from None
     able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
     config = dataclasses.replace(Float8LinearConfig.from_recipe_name("rowwise"), emulate=not able)
-    taken: list[str] = []
 
     def fits(module: nn.Module, name: str) -> bool:
-        fit = (type(module) is nn.Linear and not name.endswith(".router") and module.in_features % _MULTIPLE == 0
-               and module.out_features % _MULTIPLE == 0)
-        if fit:
-            taken.append(name)
-        return fit
+        return (type(module) is nn.Linear and not name.endswith(".router") and module.in_features % _MULTIPLE == 0
+                and module.out_features % _MULTIPLE == 0)
 
     for blocks in (model.layers, model.mtp):
         convert_to_float8_training(blocks, module_filter_fn=fits, config=config)
-    return len(taken)
